@@ -11,6 +11,8 @@ from jaxtyping import Int32
 from imgbench.errors import InputError
 from imgbench.qrels import Qrels
 
+_EXAMPLES = 5
+
 
 def cluster_queries(query_ids: Sequence[str], qrels: Qrels) -> tuple[Int32[np.ndarray, "query"], str]:
     """A cluster number per query (from 0, in first-seen order), and the rule in one sentence.
@@ -49,8 +51,9 @@ def labelled(
     """A cluster number per query from its label, by id or in the queries' order."""
     if isinstance(clusters, Mapping):
         if missing := [query for query in query_ids if query not in clusters]:
+            named = ", ".join(map(repr, missing[:_EXAMPLES])) + ", ..." * (len(missing) > _EXAMPLES)
             raise InputError(
-                f"{len(missing)} queries have no cluster label ({', '.join(map(repr, missing[:5]))}, ...).",
+                f"{len(missing)} queries have no cluster label ({named}).",
                 "Every query belongs to a cluster.",
                 "Label them all, or pass no clusters.",
             )
