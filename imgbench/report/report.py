@@ -1,0 +1,124 @@
+"""The result of a benchmark: figures, per-query scores, runs and judgements, and the ways to read them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from imgbench.errors import InputError
+from imgbench.qrels import Qrels
+from imgbench.report import files, page, plots, verify
+from imgbench.report import results as form
+from imgbench.report.results import Results
+from imgbench.report.table import WIDTH, table
+from imgbench.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """What a benchmark found. In a notebook it shows itself as a table.
+
+    `results` is what results.json holds (DESIGN 7), `per_query` has the columns encoder, point (its key),
+    query, measure, value (float64), one row for each judged query; `runs` has a run for each (encoder, key).
+    Raises InputError for results of another form, and for points without a run.
+    """
+
+    results: Results
+    per_query: pd.DataFrame
+    runs: Mapping[tuple[str, str], Run]
+    qrels: Qrels
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "results", form.checked(self.results))
+        names = {(point["encoder"], point["key"]) for point in self.results["points"]}
+        if lacking := names - set(self.runs):
+            came = f"The point {min(lacking)} has no run."
+            raise InputError(came, "Each point comes with its run.", "Pass runs[encoder, key].")
+        if missing := [name for name in files.COLUMNS if name not in self.per_query.columns]:
+            came = f"per_query lacks the columns {', '.join(missing)}."
+            raise InputError(came, f"Wanted {', '.join(files.COLUMNS)}.", "Name the columns so.")
+
+    def table(
+        self,
+        format: Literal["text", "markdown", "html"] = "text",  # noqa: A002
+        *,
+        width: int = WIDTH,
+    ) -> str:
+        """The headline, one row a point, and the notes; `width` is the terminal's, in characters."""
+        return table(self.results, format, width=width)
+
+    def pareto(self, measure: str | None = None, cost: str = "qps") -> Figure:
+        """A matplotlib figure of a measure (the first, unless told) against a cost.
+
+        Costs: 'qps' (queries per second), 'p50' and 'p95' (ms), 'bytes' (a image), 'distances' (a query).
+        """
+        return plots.pareto(self.results, measure or form.primary(self.results), cost)
+
+    def verify(self) -> list[str]:
+        """Score the runs again by ir-measures' own providers: one sentence for each figure that differs.
+
+        An empty list says that every mean, per-query score, difference and overlap holds to 1e-9 and that
+        each verdict follows from its interval and margin.
+        """
+        return verify.differences(self.results, self.per_query, self.runs, self.qrels)
+
+    def save(self, out: str | Path) -> Path:
+        """The folder with results.json, per_query.parquet, runs/, qrels.trec, index.html and pareto.svg.
+
+        Every file is complete before it gets its name. Runs of an earlier report in that folder are removed.
+        """
+        folder = _folder(out)
+        old = files.stale(folder, self.results)
+        files.write(folder, self._pages() | files.data(self.results, self.per_query, self.runs, self.qrels))
+        for path in old:
+            path.unlink(missing_ok=True)
+        return folder
+
+    def save_pages(self, out: str | Path) -> Path:
+        """Only index.html and pareto.svg, written again from the results."""
+        folder = _folder(out)
+        files.write(folder, self._pages())
+        return folder
+
+    @classmethod
+    def load(cls, out: str | Path) -> Report:
+        """A saved report. Its runs are read from the folder when they are asked for.
+
+        Raises InputError for a folder without results.json, another schema, missing keys, broken files and
+        names that lead out of the folder.
+        """
+        folder = Path(out)
+        results = form.read(folder)
+        runs = files.RunFiles(folder, results)
+        return cls(results, files.read_frame(folder), runs, files.read_qrels(folder))
+
+    def __repr__(self) -> str:
+        return self.table("text")
+
+    def _repr_html_(self) -> str:
+        return self.table("html")
+
+    def _repr_markdown_(self) -> str:
+        return self.table("markdown")
+
+    def _pages(self) -> files.Pieces:
+        svg = ""
+        with contextlib.suppress(InputError):  # a report without a point has no picture, but it has a page
+            svg = plots.svg(self.pareto())
+        pieces: files.Pieces = {files.PAGE: files.text(page.page(self.results, svg))}
+        return {files.PLOT: files.text(svg)} | pieces if svg else pieces
+
+
+def _folder(out: str | Path) -> Path:
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        came = f"{str(out)!r} is a file."
+        raise InputError(came, "A report is saved as a folder.", "Choose another name.")
+    return folder
