@@ -25,7 +25,7 @@ class Run:
     """Rankings over one catalogue of images.
 
     `rows[q, r]` is the catalogue row of the hit at rank r (from 0) of query q, -1 where nothing was found.
-    The -1 stand at the end of a row and have the score -inf; scores do not rise along a row. Raises `InputError`
+    The -1 stand at the end of a row and have the score -inf; scores do not rise along a row. `InputError`
     for ids that occur twice, rows outside the catalogue, an image twice in one ranking, a broken order.
 
     >>> run = Run.from_search(["q"], ["a.jpg", "b.jpg", "c.jpg"], [[0.5, 0.9, 0.9]], [[0, 2, 1]])
