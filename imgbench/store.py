@@ -16,10 +16,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from imgbench.complete import digest, locked, replacing
 from imgbench.errors import InputError
 
 SCHEMA = 1
@@ -89,7 +89,7 @@ class Stored:
 
 def fill(folder: Path, plan: Plan, encode: Encode) -> None:
     """Encode whatever the store lacks. InputError if its manifest names another content or encoder."""
-    with _locked(folder):
+    with locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for part in folder.glob(".*.part"):  # of a job that was killed while it wrote
             part.unlink()
@@ -150,13 +150,13 @@ def _write_shard(folder: Path, number: int, plan: Plan, span: range, encode: Enc
             "Check the encoder.",
         )
     path = folder / shard_name(number)
-    with _replacing(path) as part, part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.save(file, np.ascontiguousarray(vectors, dtype=plan.dtype), allow_pickle=False)
     _add_timing(folder, len(span), seconds)
     return {
         "items": [span.start, span.stop],
         "rows": len(places),
-        "sha256": _digest(path),
+        "sha256": digest(path),
         "quarantine": [[span[place], plan.ids[span[place]], reason] for place, reason in failures],
     }
 
@@ -180,13 +180,13 @@ def _write_manifest(
 def _write_ids(folder: Path, plan: Plan, shards: dict[int, dict[str, Any]]) -> None:
     absent = {item for shard in shards.values() for item, _, _ in shard["quarantine"]}
     path = folder / _NAMES["ids"]
-    with _replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{json.dumps(name)}\n" for item, name in enumerate(plan.ids) if item not in absent)
-    _write_manifest(folder, plan, shards, _digest(path))
+    _write_manifest(folder, plan, shards, digest(path))
 
 
 def _write_json(path: Path, value: object) -> None:
-    with _replacing(path) as part:
+    with replacing(path) as part:
         part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
@@ -218,7 +218,7 @@ def _intact(folder: Path, said: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return {
         number: shard
         for number, shard in enumerate(said.get("shards", []))
-        if shard is not None and _digest(folder / shard_name(number)) == shard["sha256"]
+        if shard is not None and digest(folder / shard_name(number)) == shard["sha256"]
     }
 
 
@@ -232,7 +232,7 @@ def _warn_of_damage(folder: Path, said: dict[str, Any], intact: dict[int, dict[s
 
 def _ids_intact(folder: Path, said: dict[str, Any]) -> bool:
     path = folder / _NAMES["ids"]
-    return "ids_sha256" in said and _digest(path) == said["ids_sha256"]
+    return "ids_sha256" in said and digest(path) == said["ids_sha256"]
 
 
 def _mapped(folder: Path, number: int, said: dict[str, Any]) -> Float[np.ndarray, "row dim"]:
@@ -266,34 +266,3 @@ def _timing(folder: Path) -> tuple[int, float]:
 def _rate(folder: Path) -> float | None:
     rows, seconds = _timing(folder)
     return rows / seconds if seconds > 0 else None
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Generator[Path]:
-    """A name to write to, which becomes `path` once it is written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """Alone with the store; the lock goes with the process that holds it, however it ends."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as file:
-        with contextlib.suppress(ImportError, OSError):  # Windows has no fcntl, some network disks no locks
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -103,7 +103,9 @@ def _parquet(
     vectors = _column(table, path, vector_column or lists[0])
     if not _is_list(vectors.type):
         raise InputError(
-            f"{vector_column} in {path} is {vectors.type}.", "Wanted lists.", f"Choose among {lists}."
+            f"The column {vector_column!r} of {path} holds {vectors.type}.",
+            "Wanted lists of floats.",
+            f"Choose among {lists}.",
         )
     named = id_column or ("id" if "id" in table.column_names else None)
     ids = None if named is None else list(map(str, _column(table, path, named).to_pylist()))

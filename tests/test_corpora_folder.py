@@ -135,6 +135,19 @@ def test_a_missing_part_is_named(tmp_path, part):
     )
 
 
+def test_images_that_is_a_file(tmp_path):
+    root = make(tmp_path / "c", files=())
+    (root / "images").touch()
+    with pytest.raises(InputError, match=r"lacks images/\. A corpus has images/"):
+        Corpus.load(root)
+
+
+def test_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make(tmp_path / "c")
+    assert len(Corpus.load("~/c").image_ids) == 3
+
+
 def test_no_images(tmp_path):
     (tmp_path / "c" / "images").mkdir(parents=True)
     with pytest.raises(InputError, match=r"There are no images\."):
@@ -155,6 +168,8 @@ def test_links_stay_inside(tmp_path):
     (root / "images" / "inside.jpg").symlink_to(root / "images" / "a.jpg")
     (root / "images" / "sub" / "up").symlink_to(root / "images")  # without end, if followed blindly
     assert Corpus.load(root).image_ids == ("a.jpg", "c.jpg", "inside.jpg", "sub/b.png")
+    (root / "images" / "dead.jpg").symlink_to(root / "images" / "gone.jpg")
+    assert "dead.jpg" in Corpus.load(root).image_ids  # counted as unreadable once it is encoded
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     (root / "images" / "out.jpg").symlink_to(tmp_path / "secret.jpg")
     with pytest.raises(

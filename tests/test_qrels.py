@@ -53,7 +53,7 @@ def test_trec_lines_are_those_that_trec_eval_reads(tmp_path):
     [
         "query_id,document_id,relevance\nq1,a.jpg,2\nq1,b.jpg,0\nq2,b.jpg,1\nq3,c.jpg,-1\n",
         "\ufeffquery_id,document_id,relevance\r\nq1,a.jpg,2\r\nq1,b.jpg,0\r\nq2,b.jpg,1\r\nq3,c.jpg,-1",
-        'relevance,note,query_id,document_id\n2,x,q1,"a.jpg"\n 0,"x,y",q1,b.jpg\n\n1,"x\ny",q2,b.jpg\n-1,,q3,c.jpg',
+        'relevance,n,query_id,document_id\n2,x,q1,"a.jpg"\n 0,"x,",q1,b.jpg\n\n1,"\n",q2,b.jpg\n-1,,q3,c.jpg',
     ],
     ids=["plain", "bom and crlf", "other columns and order"],
 )

@@ -32,8 +32,10 @@ _OF_PATHS = frozenset(
 def load(spec: str | Path, **options: Any) -> Corpus:  # noqa: ANN401  each loader names its own
     """The corpus of `Corpus.load`."""
     text = str(spec)
-    if Path(spec).exists() and text not in FAMILIES:
-        return _call(_family_of(Path(spec)), (Path(spec),), options)
+    if text.startswith("~"):
+        text = str(Path(text).expanduser())
+    if Path(text).exists() and text not in FAMILIES:
+        return _call(_family_of(Path(text)), (Path(text),), options)
     text, _, query = text.partition("?")
     options = {name: _literal(value) for name, value in parse_qsl(query, keep_blank_values=True)} | options
     family, colon, rest = text.partition(":")

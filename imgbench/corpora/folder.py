@@ -79,6 +79,8 @@ def _check_parts(folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", "Wanted a corpus's folder.", "Check the path.")
     missing = [part for part in _PARTS if not (folder / part).exists()]
+    if (folder / "images").is_file():
+        missing.append("images")
     if missing:
         names = [f"{name}/" if name == "images" else name for name in missing]
         raise InputError(

@@ -21,21 +21,20 @@ def listed(root: Path, *, confined_to: Path | None) -> list[str]:
     """
     base = None if confined_to is None else confined_to.resolve()
     _check_link(root, base)
-    return sorted(_below(root, "", base, set()))
+    return sorted(_below(root, "", base, ()))
 
 
-def _below(folder: Path, before: str, base: Path | None, seen: set[Path]) -> Iterator[str]:
+def _below(folder: Path, before: str, base: Path | None, above: tuple[Path, ...]) -> Iterator[str]:
     real = folder.resolve()
-    if real in seen:  # a link back up would never end
+    if real in above:  # a link back up would never end
         return
-    seen.add(real)
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink():
                 _check_link(Path(entry.path), base)
             if entry.is_dir():
-                yield from _below(Path(entry.path), f"{before}{entry.name}/", base, seen)
-            elif entry.is_file():
+                yield from _below(Path(entry.path), f"{before}{entry.name}/", base, (*above, real))
+            elif entry.is_file() or entry.is_symlink():  # a dead link is an image that cannot be read
                 yield before + entry.name
 
 
