@@ -166,6 +166,11 @@ class Corpus:
         """Number of query clusters: the independent units of every interval and test."""
         return int(self.clusters.max()) + 1
 
+    @property
+    def missing_images(self) -> int:
+        """Number of judged images that the corpus lacks."""
+        return len(set(self.qrels.image_ids).difference(self.image_ids))
+
     def __repr__(self) -> str:
         return (
             f"Corpus({self.name!r}: {len(self.image_ids):,} images, {len(self.query_ids):,} queries in "

@@ -177,10 +177,9 @@ def embed(
         return encoder.encode_texts(texts, progress=progress), range(len(span)), ()
 
     def plan(kind: str, ids: tuple[str, ...], content: str) -> store.Plan:
-        return store.Plan(
-            kind, ids, content, encoder.name, encoder.fingerprint, encoder.dim, dtype, shard_rows
-        )
+        return store.Plan(kind, ids, content, encoder.name, fingerprint, encoder.dim, dtype, shard_rows)
 
+    fingerprint = encoder.fingerprint  # hashes all weights: once is enough
     texts_digest = hashlib.sha256(json.dumps(corpus.query_texts).encode()).hexdigest()
     folder = None if cache is None else Path(cache).expanduser() / "embeddings"
     # The queries take seconds: should the encoder fail, it fails before hours of images.

@@ -32,6 +32,7 @@ def test_a_clean_corpus_has_no_notices():
 def test_missing_images_stay_in_the_judgements_and_are_counted():
     corpus = build(qrels={**QRELS, "q3": {"gone.jpg": 1, "b": 0}})
     assert corpus.qrels.to_dict()["q3"] == {"gone.jpg": 1, "b": 0}
+    assert (corpus.missing_images, build().missing_images) == (1, 0)
     assert [str(notice) for notice in corpus.notices] == [
         "missing images: 1, judged but not in the corpus, so never found (gone.jpg)."
     ]
