@@ -175,8 +175,8 @@ def test_random_weights_are_seeded_and_warn() -> None:
         (
             "ViT-B-32/openai",
             (
-                "'openai' was trained with QuickGELU, but ViT-B-32 has GELU. Under the wrong activation the vectors "
-                "are wrong without any other sign. Load 'open_clip:ViT-B-32-quickgelu/openai'."
+                "'openai' was trained with QuickGELU, but ViT-B-32 has GELU. Under the wrong activation the "
+                "vectors are wrong without any other sign. Load 'open_clip:ViT-B-32-quickgelu/openai'."
             ),
         ),
         (
@@ -245,7 +245,7 @@ def test_a_copied_hub_folder_is_known_by_its_name(tmp_path: Path) -> None:
     snapshot = tmp_path / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     with pytest.raises(
-        InputError, match="was trained with QuickGELU, but its open_clip_config.json has GELU"
+        InputError, match=r"was trained with QuickGELU, but its open_clip_config\.json has GELU"
     ):
         check_folder(snapshot, dict(MODEL))
     check_folder(snapshot, {**MODEL, "quick_gelu": True})

@@ -188,28 +188,33 @@ class Encoder(ABC):
     def _encode(
         self, images: Sequence[ImageInput], *, progress: bool, stop: bool
     ) -> tuple[np.ndarray, list[int], list[tuple[int, decoding.Failure]]]:
-        self._need("image")
-        checks.check_sequence(images, "images", (str, bytes, Path))
         parts: list[np.ndarray] = []
         positions: list[int] = []
         failures: list[tuple[int, decoding.Failure]] = []
-        with (
-            contextlib.closing(self._prepared(images)) as items,
-            self._bar("images", len(images), progress) as bar,
-        ):
-            readable = _readable(enumerate(items), failures, stop=stop)
-            while batch := list(itertools.islice(readable, self._batch_size())):
-                parts.append(self._unit(self._images([item for _, item in batch]), rows=len(batch)))
-                positions.extend(position for position, _ in batch)
-                bar.update(positions[-1] + 1 - bar.n)
-            bar.update(0 if stop and failures else len(images) - bar.n)
+        for batch in self._batches(images, failures, progress=progress, stop=stop):
+            parts.append(self._unit(self._images([item for _, item in batch]), rows=len(batch)))
+            positions.extend(position for position, _ in batch)
         return self._stacked(parts), positions, failures
 
-    def _prepared(self, images: Sequence[ImageInput]) -> Any:
-        workers = min(32, environment.cores() + 1)
-        return decoding.prepared(
-            images, self._prepare, ahead=2 * self._batch_size() + workers, workers=workers
-        )
+    def _batches(
+        self,
+        images: Sequence[ImageInput],
+        failures: list[tuple[int, decoding.Failure]],
+        *,
+        progress: bool,
+        stop: bool,
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """(position, prepared image) in batches, decoded ahead; `failures` is filled on the way."""
+        self._need("image")
+        checks.check_sequence(images, "images", (str, bytes, Path))
+        size, workers = self._batch_size(), min(32, environment.cores() + 1)
+        source = decoding.prepared(images, self._prepare, ahead=2 * size + workers, workers=workers)
+        with contextlib.closing(source) as items, self._bar("images", len(images), progress) as bar:
+            readable = _readable(enumerate(items), failures, stop=stop)
+            while batch := list(itertools.islice(readable, size)):
+                yield batch
+                bar.update(batch[-1][0] + 1 - bar.n)
+            bar.update(0 if stop and failures else len(images) - bar.n)
 
     def _unit(self, rows_of_hook: Any, *, rows: int) -> np.ndarray:
         vectors = checks.array(rows_of_hook)
@@ -221,7 +226,9 @@ class Encoder(ABC):
                 "Let the hook return one row of length dim for each input.",
             )
         vectors = vectors[:, : self.dim]
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        norms = np.linalg.norm(
+            vectors.astype(np.float64), axis=1, keepdims=True
+        )  # squares may exceed float32
         if not (np.isfinite(norms).all() and (norms > 0).all()):
             kind = "a zero vector" if np.isfinite(norms).all() else "NaN or infinite values"
             raise InputError(
@@ -229,7 +236,7 @@ class Encoder(ABC):
                 "Finite vectors that are not zero were expected.",
                 "Try precision='fp32' or 'bf16', and check the weights.",
             )
-        return vectors / norms
+        return (vectors / norms).astype(np.float32)
 
     def _stacked(self, parts: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)

@@ -17,7 +17,8 @@ def array(rows: Any) -> Float32[np.ndarray, "row dim"]:
     """What a hook returned as float32, wherever it lay."""
     # A torch tensor may be bfloat16, which numpy does not know, and may lie on a GPU.
     values = rows.detach().float().cpu().numpy() if hasattr(rows, "detach") else rows
-    return np.asarray(values, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+        return np.asarray(values, dtype=np.float32)
 
 
 def checked_texts(texts: Sequence[str]) -> list[str]:

@@ -64,6 +64,12 @@ def load(
     }
     options = written | {key: value for key, value in said.items() if value is not None}
     preset = presets.PRESETS.get(model)
+    if preset and preset.remote_code and not (trust_remote_code and options.get("revision", preset.revision)):
+        raise InputError(
+            f"{model} brings Python code of its own ({preset.source}).",
+            "imgbench runs such code only with an explicit flag and a pinned commit.",
+            "Read the code, then pass trust_remote_code=True and revision='<commit>,<commit of its code>'.",
+        )
     family, rest = _family(preset.spec if preset else model)
     place = _device(options.get("device"))
     encoder: Encoder = _loader(family)(

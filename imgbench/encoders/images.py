@@ -13,7 +13,7 @@ import io
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ def decode(image: ImageInput) -> Image.Image:
 
 def prepared(
     images: Sequence[ImageInput], prepare: Callable[[Image.Image], Any], *, ahead: int, workers: int
-) -> Iterator[Any | Failure]:
+) -> Generator[Any | Failure]:
     """`prepare(decode(image))` for each image in order, or its Failure; at most `ahead` are waiting.
 
     `images` is indexed from several threads at once.

@@ -1,0 +1,253 @@
+"""The transformers family: `transformers:OWNER/NAME` of the hub or `transformers:/folder`.
+
+CLIP, SigLIP, SigLIP 2 and MetaCLIP 2 run transformers' own code. A model that brings its own (Jina CLIP) runs
+only with `trust_remote_code=True` and, from the hub, a pinned commit. Weights are read from safetensors only.
+"""
+
+# ruff: noqa: ANN401  tensors and models of libraries without types
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imgbench.encoders import weights
+from imgbench.encoders.base import BOTH_SIDES, Encoder
+from imgbench.encoders.families import fetching
+from imgbench.errors import InputError
+from imgbench.types import Precision
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BATCH_SIZE = {"cpu": 16, "cuda": 128}
+QUERY_TASK = "retrieval.query"
+_COMMIT = re.compile("[0-9a-f]{40}")
+_LONGEST = 4096  # a tokenizer without a limit of its own says 1e30
+
+
+class TransformersEncoder(Encoder):
+    """A dual encoder of transformers: `get_image_features` and `get_text_features`.
+
+    Texts are padded to the model's context length: SigLIP was trained so, and the others ignore the padding.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        name: str,
+        identity: dict[str, object],
+        device: str,
+        precision: Precision,
+        batch_size: int | None,
+    ) -> None:
+        self.name, self.device, self.precision, self.sides = name, device, precision, BOTH_SIDES
+        self.batch_size = batch_size or BATCH_SIZE.get(device.partition(":")[0], 16)
+        self._processor = processor
+        self._context = _context(model, processor)
+        self._described = {**identity, "context": self._context}
+        self._dtype = weights.torch_dtype(precision)
+        self._model = weights.placed(model, device=device, precision=precision)
+        self.dim = int(self._texts(["a"]).shape[1])
+
+    def _identity(self) -> dict[str, object]:
+        return {"family": "transformers", **self._described}
+
+    def _prepare(self, image: Image) -> dict[str, Any]:
+        batch = self._processor.image_processor(images=image, return_tensors="pt")
+        return {key: value[0] for key, value in batch.items()}
+
+    def _images(self, images: list[dict[str, Any]]) -> Any:
+        import torch
+
+        batch = {key: torch.stack([image[key] for image in images]) for key in images[0]}
+        with torch.inference_mode():
+            return _projected(self._model.get_image_features(**self._moved(batch)))
+
+    def _texts(self, texts: list[str]) -> Any:
+        import torch
+
+        batch = self._processor.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=self._context, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            return _projected(self._model.get_text_features(**self._moved(batch)))
+
+    def _moved(self, batch: Any) -> dict[str, Any]:
+        return {
+            key: value.to(self.device, self._dtype) if value.is_floating_point() else value.to(self.device)
+            for key, value in batch.items()
+        }
+
+
+class RemoteEncoder(Encoder):
+    """A model whose own remote code has `encode_image` and `encode_text`, as Jina CLIP v1 and v2.
+
+    It is given PIL images only, because the code downloads every string that looks like an address. Texts are
+    search queries: where the code knows tasks, they get Jina's instruction for queries (`retrieval.query`).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str,
+        identity: dict[str, object],
+        device: str,
+        precision: Precision,
+        batch_size: int | None,
+    ) -> None:
+        self.name, self.device, self.precision, self.sides = name, device, precision, BOTH_SIDES
+        self.batch_size = batch_size or BATCH_SIZE.get(device.partition(":")[0], 16)
+        known = inspect.signature(model.encode_text).parameters
+        self._task = {"task": QUERY_TASK} if "task" in known else {}
+        self._described = {**identity, **self._task}
+        self._model = weights.placed(model, device=device, precision=precision)
+        self.dim = int(self._texts(["a"]).shape[1])
+
+    def _identity(self) -> dict[str, object]:
+        return {"family": "transformers", **self._described}
+
+    def _images(self, images: list[Image]) -> Any:
+        return self._rows(self._model.encode_image, images)
+
+    def _texts(self, texts: list[str]) -> Any:
+        return self._rows(self._model.encode_text, texts, **self._task)
+
+    def _rows(self, encode: Any, items: list[Any], **options: str) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            return encode(
+                items, batch_size=len(items), convert_to_numpy=True, normalize_embeddings=False, **options
+            )
+
+
+def load(
+    model: str,
+    *,
+    device: str,
+    precision: Precision,
+    batch_size: int | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> Encoder:
+    """The encoder of a hub id or of a local folder.
+
+    With remote code, `revision` is the model's commit; where its code lies in another repository, that one's
+    commit follows after a comma.
+    """
+    local = Path(model).expanduser().is_dir()
+    source = str(Path(model).expanduser()) if local else model
+    pins = _pins(model, revision, local=local, trust_remote_code=trust_remote_code)
+    with fetching(f"transformers:{model}"):
+        from transformers import PretrainedConfig
+
+        config, _ = PretrainedConfig.get_config_dict(source, revision=pins.get("revision"))
+    remote = _remote(model, config, pins, local=local, trust_remote_code=trust_remote_code)
+    network = _network(model, source, remote=remote, pins=pins)
+    identity: dict[str, object] = {
+        "model": type(network).__name__,
+        "weights": "sha256:" + weights.state_hash(network),
+        **(pins if remote else {}),
+    }
+    options: dict[str, Any] = {"device": device, "precision": precision, "batch_size": batch_size}
+    if remote and hasattr(network, "encode_image") and hasattr(network, "encode_text"):
+        return RemoteEncoder(network, name=f"transformers:{model}", identity=identity, **options)
+    if not (hasattr(network, "get_image_features") and hasattr(network, "get_text_features")):
+        raise InputError(
+            f"{model} is a {type(network).__name__}.",
+            "A model with an image and a text side was expected, such as CLIP, SigLIP or MetaCLIP 2.",
+            "Choose one of those, or use timm for images alone.",
+        )
+    processor = _processor(model, source, remote=remote, pins=pins)
+    identity["preprocess"] = processor.image_processor.to_dict()
+    return TransformersEncoder(network, processor, name=f"transformers:{model}", identity=identity, **options)
+
+
+def _network(model: str, source: str, *, remote: bool, pins: dict[str, str]) -> Any:
+    from transformers import AutoModel
+
+    if not remote:
+        with fetching(f"transformers:{model}"):
+            return AutoModel.from_pretrained(source, use_safetensors=True, **pins)
+    try:
+        return AutoModel.from_pretrained(source, use_safetensors=True, trust_remote_code=True, **pins)
+    except OSError:
+        with fetching(f"transformers:{model}"):
+            raise
+    except Exception as error:  # the remote code may raise anything
+        raise _broken(model, error) from error
+
+
+def _processor(model: str, source: str, *, remote: bool, pins: dict[str, str]) -> Any:
+    from transformers import AutoProcessor
+
+    with fetching(f"the processor of transformers:{model}"):
+        return AutoProcessor.from_pretrained(source, trust_remote_code=remote, **pins)
+
+
+def _pins(model: str, revision: str | None, *, local: bool, trust_remote_code: bool) -> dict[str, str]:
+    if local or (revision is None and not trust_remote_code):
+        return {}
+    commit, _, code = (revision or "").partition(",")
+    if trust_remote_code and not all(_COMMIT.fullmatch(pin) for pin in (commit, code or commit)):
+        raise InputError(
+            f"trust_remote_code came for {model} with revision {revision!r}.",
+            "Remote code runs only from a pinned commit of 40 hexadecimal digits.",
+            "Read the code, then pass revision='<commit>' (and ',<commit of the code's own repository>').",
+        )
+    return {"revision": commit} | ({"code_revision": code} if code else {})
+
+
+def _remote(
+    model: str, config: dict[str, Any], pins: dict[str, str], *, local: bool, trust_remote_code: bool
+) -> bool:
+    """Whether the model brings code that must run; InputError where it may not."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if "AutoModel" not in config.get("auto_map", {}) or config.get("model_type") in CONFIG_MAPPING:
+        return False
+    if not trust_remote_code:
+        raise InputError(
+            f"{model} brings Python code of its own.",
+            "imgbench runs such code only when it is told to.",
+            "Read the code, then pass trust_remote_code=True"
+            + (" ." if local else " and revision='<commit>'."),
+        )
+    elsewhere = str(config["auto_map"]["AutoModel"]).partition("--")
+    if elsewhere[1] and "code_revision" not in pins:
+        raise InputError(
+            f"The code of {model} lies in another repository, {elsewhere[0]}.",
+            "Its commit must be pinned too.",
+            "Pass revision='<commit of the model>,<commit of the code>'.",
+        )
+    return True
+
+
+def _broken(model: str, error: Exception) -> InputError:
+    import transformers
+
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+    return InputError(
+        f"The remote code of {model} does not run here: {first}.",
+        f"Code written for transformers {transformers.__version__} was expected.",
+        "Pin a newer commit of the code, install the version it names, or choose another encoder.",
+    )
+
+
+def _context(model: Any, processor: Any) -> int:
+    text = getattr(model.config, "text_config", model.config)
+    positions = getattr(text, "max_position_embeddings", None) or _LONGEST
+    return int(min(positions, processor.tokenizer.model_max_length, _LONGEST))
+
+
+def _projected(output: Any) -> Any:
+    import torch
+
+    # Since transformers 5 features come as an output object; its pooler_output is the projected embedding.
+    return (output if torch.is_tensor(output) else output.pooler_output).float()
