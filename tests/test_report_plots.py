@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_report import POINTS, fake
+from matplotlib.text import Text
 
 from imgbench.errors import InputError
 from imgbench.report import plots
@@ -25,7 +26,7 @@ def report():
 def boxes(figure):
     figure.draw_without_rendering()
     axes = figure.axes[0]
-    return {text.get_text(): text.get_window_extent() for text in axes.texts}, axes
+    return {text.get_text(): Text.get_window_extent(text) for text in axes.texts}, axes
 
 
 def test_every_point_is_drawn_where_it_belongs(report):
@@ -56,6 +57,15 @@ def test_labels_of_crowded_points_find_room():
     assert len(found) == 8
     for first, second in itertools.combinations(found.values(), 2):
         assert not first.overlaps(second)
+
+
+def test_a_label_far_from_its_point_has_a_line_to_it():
+    crowd = tuple((f"IVF256,Flat?nprobe={n}", 0.01, 9_000.0 + n, 0.3, 2000.0) for n in range(1, 12))
+    texts = fake(("scenes",), queries=60, points=(POINTS[0], *crowd)).pareto().axes[0].texts
+    for text in texts:
+        far = max(abs(each) for each in text.get_position()) > 9.0
+        assert (text.arrow_patch is not None) == far
+    assert any(text.arrow_patch is not None for text in texts)
 
 
 def test_the_front_holds_the_points_that_nothing_beats():

@@ -56,21 +56,32 @@ def place(figure: Figure, axes: Axes, spots: list[Spot]) -> None:
 
 def _place(axes: Axes, spot: Spot, taken: list[Bbox]) -> Bbox:
     """The box of the label, at the first place where it covers nothing or else where it covers least."""
-    best, least = (_SIDES[0], _DISTANCES[0]), math.inf
+    best, least, kept = (_SIDES[0], _DISTANCES[0]), math.inf, None
     for distance, side in product(_DISTANCES, _SIDES):
         text = _write(axes, spot, side, distance)
         box = text.get_window_extent()
         text.remove()
         covered = _covered(box, taken) + 10.0 * _outside(box, axes.bbox)
         if covered < least:
-            best, least = (side, distance), covered
+            best, least, kept = (side, distance), covered, box
         if covered == 0.0:
             break
-    return _write(axes, spot, *best).get_window_extent()
+    _write(axes, spot, *best, leader=best[1] > _DISTANCES[0])
+    return kept or axes.bbox
 
 
-def _write(axes: Axes, spot: Spot, side: tuple[str, float, float], distance: float) -> Annotation:
+def _write(
+    axes: Axes, spot: Spot, side: tuple[str, float, float], distance: float, *, leader: bool = False
+) -> Annotation:
     align, across, up = side
+    thin = {
+        "arrowstyle": "-",
+        "color": spot.colour,
+        "alpha": 0.5,
+        "linewidth": 0.6,
+        "shrinkA": 0,
+        "shrinkB": 4,
+    }
     return axes.annotate(
         spot.label,
         (spot.x, spot.y),
@@ -81,6 +92,7 @@ def _write(axes: Axes, spot: Spot, side: tuple[str, float, float], distance: flo
         fontsize=8.5,
         color=spot.colour,
         parse_math=False,
+        arrowprops=thin if leader else None,  # which point a label belongs to that found no room beside it
     )
 
 

@@ -57,9 +57,10 @@ STYLE = """
 .imgbench h1 { font-size: 1.3em; margin: 0 0 .5em; }
 .imgbench .headline { font-size: 1.1em; margin: .3em 0; max-width: 60em; }
 .imgbench .wide { overflow-x: auto; margin: 1.2em 0; }
-.imgbench table { border-collapse: collapse; font-size: .88em; font-variant-numeric: tabular-nums; }
+.imgbench table { border-collapse: collapse; font-size: .86em; font-variant-numeric: tabular-nums; }
 .imgbench caption { text-align: left; font-weight: 600; padding: .3em 0; }
-.imgbench th, .imgbench td { padding: .25em .5em; text-align: left; white-space: nowrap; }
+.imgbench th, .imgbench td { padding: .25em .4em; text-align: left; white-space: nowrap; }
+.imgbench td:not(.number) { white-space: normal; }
 .imgbench .number { text-align: right; }
 .imgbench thead th { white-space: normal; border-bottom: 2px solid #8888; vertical-align: bottom; }
 .imgbench tbody th { font-weight: 500; unicode-bidi: isolate; }
