@@ -148,6 +148,18 @@ def test_the_fingerprint_follows_weights_and_preprocessing(folder: Folder) -> No
     assert len({first, second, Encoder.load(f"open_clip:{path}", device="cpu").fingerprint}) == 3
 
 
+def test_loading_leaves_the_log_alone(folder: Folder) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import logging; from imgbench.encoders.base import Encoder; "
+        f"Encoder.load('open_clip:{folder()}', device='cpu'); print(logging.getLogger().handlers)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_from_parts_is_the_same_encoder(folder: Folder, photos: list[Image.Image]) -> None:
     path = folder()
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{path}")

@@ -8,8 +8,10 @@ A folder holds open_clip's own `open_clip_config.json` (`model_cfg`, `preprocess
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -173,7 +175,7 @@ def _from_registry(spec: str) -> _Parts:
     if not is_pretrained_cfg(name, tag):
         raise unknown(f"a tag of {name}", tag, [*open_clip.list_pretrained_tags_by_model(name), "random"])
     check_tag(name, tag)
-    with fetching(f"open_clip:{spec}"):
+    with fetching(f"open_clip:{spec}"), _quiet():
         checkpoint = download_pretrained(get_pretrained_cfg(name, tag))
         network = open_clip.create_model(name, pretrained=tag, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(name)
@@ -189,7 +191,7 @@ def _random(name: str) -> _Parts:
         UserWarning,
         stacklevel=2,
     )
-    with fetching(f"open_clip:{name}/random"), torch.random.fork_rng(devices=[]):
+    with fetching(f"open_clip:{name}/random"), _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = open_clip.create_model(name, pretrained_text=False)
         tokenizer = open_clip.get_tokenizer(name)
@@ -203,12 +205,25 @@ def _from_folder(folder: Path) -> _Parts:
     config = _config(folder)
     checkpoint = _checkpoint(folder)
     check_folder(folder, config)
-    with fetching(f"open_clip:{folder}"):
+    with fetching(f"open_clip:{folder}"), _quiet():
         source = f"local-dir:{folder}"
         network: Any = open_clip.create_model(source, load_weights=False, pretrained_text=False)
         load_checkpoint(network, str(checkpoint), strict=True, weights_only=True)
         tokenizer = open_clip.get_tokenizer(source)
     return _parts(network, tokenizer, {"model": config, "weights": "sha256:" + weights.file_hash(checkpoint)})
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Open_clip logs by the root logger, which installs a handler, and warns of weights not yet loaded."""
+    root, level = logging.getLogger(), logging.root.manager.disable
+    handlers = list(root.handlers)
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+        root.handlers[:] = handlers
 
 
 def _parts(network: Any, tokenizer: Any, identity: dict[str, object]) -> _Parts:
