@@ -173,6 +173,14 @@ def test_identity_of_an_own_encoder_follows_its_source_and_its_weights() -> None
     assert len({before, with_model, first.fingerprint}) == 3
 
 
+def test_an_identity_of_ones_own_is_the_key_and_truncation_still_counts() -> None:
+    kind = type("Versioned", (Mine,), {"identity": lambda self: {"version": self.version}, "version": 1})
+    first, second = kind(), kind()
+    second.version = 2
+    assert first.fingerprint == kind().fingerprint
+    assert len({first.fingerprint, second.fingerprint, first.truncated(2).fingerprint}) == 3
+
+
 def test_batch_size_must_be_positive() -> None:
     with pytest.raises(InputError, match="batch_size is 0"):
         Encoder.load(Mine(), batch_size=0)

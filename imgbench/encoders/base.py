@@ -136,8 +136,9 @@ class Encoder(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """'sha256:...' of `identity()`."""
-        text = json.dumps(self.identity(), sort_keys=True, default=str)
+        """'sha256:...' of `identity()`, with precision and dimension even where an override forgot them."""
+        whole = {"precision": str(self.precision), **self.identity(), "dim": self.dim}
+        text = json.dumps(whole, sort_keys=True, default=str)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     def truncated(self, dim: int) -> Encoder:
