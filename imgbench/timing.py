@@ -150,11 +150,13 @@ def throughput(
     queries: int,
     threads: int,
     repeats: int = 5,
+    warmup: bool = True,
     clock: Clock = time.perf_counter_ns,
 ) -> Throughput:
     """Queries per second of `call`, which answers all `queries` in one batch: the median of the repeats.
 
-    One untimed call comes first. `low` and `high` are the slowest and the fastest repeat.
+    One untimed call comes first, unless the caller made it (`warmup=False`). `low` and `high` are the slowest
+    and the fastest repeat.
 
     >>> throughput(lambda: sum(range(1000)), queries=10, threads=1, repeats=3).batch
     10
@@ -162,7 +164,8 @@ def throughput(
     _positive("queries", queries)
     _positive("repeats", repeats)
     with hold_threads(threads) as read_back, _no_garbage_collection():
-        call()
+        if warmup:
+            call()
         spent = [_timed(call, clock) for _ in range(repeats)]
     seconds = np.maximum(np.asarray(spent, np.float64), 1.0) / 1e9  # a clock may stand still: at least 1 ns
     rates = queries / seconds

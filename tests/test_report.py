@@ -95,6 +95,24 @@ def test_runs_of_an_earlier_report_are_removed_and_other_files_are_not(out):
     assert (out / "notes.txt").read_text() == "mine"
 
 
+def test_a_query_without_any_hit_is_a_zero_after_loading_too(tmp_path):
+    points = (POINTS[0], ("IVF256,Flat?nprobe=1", 0.97, 61_000.0, 0.041, 2063.0))
+    made = fake((A,), queries=60, points=points)
+    run = made.runs[A, points[1][0]]
+    assert any(not hits for hits in run.to_dict().values())
+    again = Report.load(made.save(tmp_path / "out"))
+    assert again.runs[A, points[1][0]].query_ids == run.query_ids
+    assert again.verify() == []
+
+
+def test_a_file_is_replaced_whole_and_never_written_over(out, tmp_path):
+    (tmp_path / "held").hardlink_to(out / "results.json")  # as a reader holds it open
+    before = (tmp_path / "held").read_bytes()
+    fake((A,), points=POINTS[:3]).save(out)
+    assert (out / "results.json").read_bytes() != before
+    assert (tmp_path / "held").read_bytes() == before
+
+
 def test_a_failing_save_leaves_what_was_there(out, report, monkeypatch):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
@@ -134,6 +152,7 @@ def test_what_was_saved_holds(report, saved):
 
 
 def test_verify_uses_pytrec_eval_and_not_our_own_scorer(saved, monkeypatch):
+    import ir_measures
     import pytrec_eval
 
     from imgbench import providers
@@ -143,6 +162,8 @@ def test_verify_uses_pytrec_eval_and_not_our_own_scorer(saved, monkeypatch):
 
     calls = []
     real = pytrec_eval.RelevanceEvaluator
+    pipeline = ir_measures.DefaultPipeline
+    monkeypatch.setattr(pipeline, "providers", [providers.ArrayProvider(), *pipeline.providers])
     monkeypatch.setattr(providers.ArrayProvider, "_evaluator", forbidden)
     monkeypatch.setattr(providers, "matrix", forbidden)
     monkeypatch.setattr(pytrec_eval, "RelevanceEvaluator", lambda *a, **k: calls.append(a) or real(*a, **k))

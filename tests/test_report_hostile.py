@@ -112,6 +112,14 @@ def test_the_picture_shows_names_as_text(report, out):
     assert plots.svg(report.pareto()) == svg
 
 
+def test_dollars_and_a_leading_underscore_are_no_mathematics_and_no_secret():
+    figure = fake(("$x^2$", "_hidden"), queries=30, points=POINTS[:2]).pareto()
+    assert {"$x^2$", "_hidden"} <= {text.get_text() for text in figure.legends[0].get_texts()}
+    svg = plots.svg(figure)
+    assert ">$x^2$<" in svg
+    assert ">_hidden<" in svg
+
+
 def test_a_hostile_report_comes_back_as_it_was(report, out):
     again = Report.load(out)
     assert again.results == report.results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import enum
 import json
 
 import numpy as np
@@ -57,6 +58,15 @@ def test_numbers_of_numpy_become_numbers_of_python(results):
     assert type(found["points"][0]["overlap@10"]) is float
     assert type(found["corpus"]["images"]) is int
     assert type(results["corpus"]["images"]) is np.int64  # what came is left as it was
+
+
+def test_words_of_an_enum_become_text(results):
+    class Verdict(enum.StrEnum):
+        HOLDS = "holds"
+
+    results["points"][1]["delta"]["AP@10"]["verdict"] = Verdict.HOLDS
+    found = form.checked(results)["points"][1]["delta"]["AP@10"]["verdict"]
+    assert (type(found), found) == (str, "holds")
 
 
 @pytest.mark.parametrize("schema", [2, 0, None, "1", True])

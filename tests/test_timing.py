@@ -174,6 +174,13 @@ def test_throughput_is_the_median_of_the_repeats_never_the_best():
     assert found.to_dict() == {"value": 4.0, "batch": 8, "threads": 1, "low": 2.0, "high": 8.0}
 
 
+@pytest.mark.parametrize(("warmup", "calls"), [(True, 4), (False, 3)])
+def test_throughput_warms_up_once_unless_the_caller_did(warmup, calls):
+    made = []
+    timing.throughput(lambda: made.append(1), queries=8, threads=1, repeats=3, warmup=warmup)
+    assert len(made) == calls
+
+
 def test_throughput_survives_a_clock_that_stands_still():
     assert math.isfinite(timing.throughput(lambda: None, queries=8, threads=1, clock=lambda: 0).value)
 

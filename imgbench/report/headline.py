@@ -56,7 +56,7 @@ def _closest(results: Results, points: list[Results]) -> str:
     best = max(points, key=lambda point: point["delta"][measure]["mean"])
     said = f" The closest is {best['key']} ({_loss(results, best)})"
     needed = best["delta"][measure].get("clusters_needed")
-    return f"{said}; about {needed:,} query clusters would decide it." if needed else f"{said}."
+    return f"{said}; about {needed:,} query clusters in all would decide it." if needed else f"{said}."
 
 
 def _loss(results: Results, point: Results) -> str:

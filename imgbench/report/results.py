@@ -183,11 +183,13 @@ def exact_of(results: Results, encoder: str) -> Results | None:
 
 
 def _plain(value: Any, where: str) -> Any:  # noqa: ANN401  JSON is any
-    """Numbers of numpy as Python's, tuples as lists, and no number that JSON cannot hold."""
+    """Numbers of numpy and words of enums as Python's own, tuples as lists, no number that JSON cannot hold."""
     if isinstance(value, dict):
         return {str(key): _plain(each, f"{where}.{key}") for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each, f"{where}[{at}]") for at, each in enumerate(value)]
+    if isinstance(value, str):
+        return str(value)
     if type(value).__module__ == "numpy" and hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
