@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,30 +137,6 @@ def test_another_seed_gives_another_index(spec):
     assert digest(built(spec, seed=1)) != digest(built(spec))
 
 
-@pytest.mark.parametrize("seed", [-1, 10**9, 1.0, True, None])
-def test_a_seed_is_checked(seed):
-    with pytest.raises(InputError, match=r"It is a whole number below 1,000,000,000. Pass seed=0."):
-        Index.build("Flat", collection()[0], seed=seed)
-
-
-@pytest.mark.parametrize("spec", ["IVF16,SQ8", "HNSW16", "RR32,Flat"])
-def test_seed_0_builds_what_faiss_builds(spec):
-    own = faiss.index_factory(DIM, spec, faiss.METRIC_INNER_PRODUCT)
-    own.train(collection()[0].vectors)
-    own.add(collection()[0].vectors)
-    rows = Index.wrap(collection()[0].ids, own).search(collection()[1], k=10).rows
-    assert np.array_equal(rows, built(spec).search(collection()[1], k=10).rows)
-
-
-def test_opq_is_seeded():
-    images, queries = collection()
-    few = Embeddings(images.ids[:300], images.vectors[:300])
-    indexes = [Index.build("OPQ4_8,PQ4x4fs,RFlat", few, seed=seed) for seed in (0, 0, 1)]
-    assert digest(indexes[0]) == digest(indexes[1]) != digest(indexes[2])
-    rows = indexes[0].search(queries, k=10, k_factor=30).rows
-    assert np.array_equal(rows, Index.build("Flat", few).search(queries, k=10).rows)
-
-
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_saved_index_finds_the_same(spec, tmp_path):
     index = built(spec)
@@ -189,47 +163,6 @@ def test_exact_results_depend_on_no_batch_even_with_duplicates(size):
         assert np.array_equal(run.scores, whole.scores[first : first + size])
     scores = (queries.vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
     assert np.array_equal(whole.rows, np.stack([np.lexsort((np.arange(540), -row))[:12] for row in scores]))
-
-
-def test_half_precision_is_cast_in_chunks(monkeypatch):
-    images, queries = collection()
-    half = Embeddings(images.ids, images.vectors.astype(np.float16))
-    monkeypatch.setattr("imgbench.index.training.ADD_ROWS", 300)
-    chunked = Index.build("Flat", half).search(queries, k=10)
-    whole = Index.build("Flat", Embeddings(images.ids, half.vectors.astype(np.float32))).search(queries, k=10)
-    assert np.array_equal(chunked.rows, whole.rows)
-    assert chunked.image_ids == images.ids
-
-
-def test_training_takes_a_seeded_sample(monkeypatch):
-    from imgbench.index import training
-
-    seen = []
-    sample = training._sample
-    monkeypatch.setattr(training, "_sample", lambda *given: seen.append(sample(*given)) or seen[-1])
-    for seed in (0, 0, 1):
-        Index.build("IVF4,Flat", collection()[0], seed=seed)
-    assert [len(rows) for rows in seen] == [4 * 256] * 3
-    assert np.array_equal(seen[0], seen[1])
-    assert not np.array_equal(seen[0], seen[2])
-
-
-def test_times_are_apart_and_few_points_are_noted():
-    index = built("IVF64,Flat")
-    assert index.train_seconds > 0
-    assert index.add_seconds > 0
-    assert built("Flat").train_seconds == 0.0
-    assert built("IVF16,Flat").notes == ()
-    assert len(index.notes) == 1
-    assert index.notes[0].startswith(
-        "IVF trains 64 centroids on 2,000 vectors: FAISS advises at least 2,496,"
-    )
-    assert "RFlat puts them right" in built("PCA16,IVF16,Flat,RFlat").notes[0]
-
-
-def test_faiss_writes_nothing_to_standard_error(capfd):
-    Index.build("IVF64,PQ2", collection()[0])
-    assert capfd.readouterr().err == ""
 
 
 def test_wrap_takes_any_inner_product_index():
@@ -334,35 +267,3 @@ def test_the_gpu_finds_what_the_cpu_finds(spec, params, tmp_path):
     assert overlap(rows, built(spec).search(queries, k=10, **params).rows) > 0.97
     index.save(tmp_path / "x.index")
     assert np.array_equal(Index.load(tmp_path / "x.index").search(queries, k=10, **params).rows, rows)
-
-
-@pytest.fixture(scope="module")
-def photographs(data: Path) -> tuple[Embeddings, Embeddings]:
-    folder = data / "vectors" / "bow-dual-256"
-
-    def read(*names: str) -> Embeddings:
-        x = np.concatenate([np.load(folder / f"{name}.npy").astype(np.float32) for name in names])
-        return Embeddings([str(row) for row in range(len(x))], x / np.linalg.norm(x, axis=1, keepdims=True))
-
-    return read("flickr8k_images", "distractors"), read("test_captions")
-
-
-@pytest.mark.data
-@pytest.mark.parametrize(
-    ("spec", "name", "expected"),
-    [
-        ("HNSW16", "efSearch", {10: 0.758, 16: 0.842, 64: 0.972}),
-        ("IVF64,Flat", "nprobe", {1: 0.498, 4: 0.822, 16: 0.972}),
-    ],
-)
-def test_overlap_on_real_vectors(photographs, spec, name, expected):
-    images, queries = photographs
-    assert len(images) == 11679
-    exact = Index.build("Flat", images).search(queries, k=10)
-    index = Index.build(spec, images)
-    found = {
-        value: round(index.search(queries, k=10, **{name: value}).overlap(exact, k=10), 4)
-        for value in expected
-    }
-    print(json.dumps({spec: found}))  # noqa: T201  shown by pytest -s
-    assert found == pytest.approx(expected, abs=0.02)
