@@ -183,7 +183,7 @@ def exact_of(results: Results, encoder: str) -> Results | None:
 
 
 def _plain(value: Any, where: str) -> Any:  # noqa: ANN401  JSON is any
-    """Numbers of numpy and words of enums as Python's own, tuples as lists, no number that JSON cannot hold."""
+    """Values of numpy and of enums as plain ones, tuples as lists, no number that JSON cannot hold."""
     if isinstance(value, dict):
         return {str(key): _plain(each, f"{where}.{key}") for key, each in value.items()}
     if isinstance(value, list | tuple):
