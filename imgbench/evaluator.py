@@ -221,7 +221,11 @@ def _fill(
 ) -> None:
     pipeline = FallbackProvider([providers.ArrayProvider(), *ir_measures.DefaultPipeline.providers])
     try:
-        for metric in pipeline.evaluator(measures, qrels).iter_calc(scored):
+        # One at a time: together, ir-measures 0.4.3 counts NumRet over judged images only if a judged_only
+        # measure happens to come before it in a set, so that its value would change from process to process.
+        for metric in (
+            m for measure in measures for m in pipeline.evaluator([measure], qrels).iter_calc(scored)
+        ):
             if metric.query_id in place:
                 found[metric.measure][place[metric.query_id]] = metric.value
     except (subprocess.CalledProcessError, OSError) as error:
