@@ -1,0 +1,335 @@
+"""The whole experiment: embed, build, search, judge, time, report. The only file that knows every stage."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from imgbench import environment, significance
+from imgbench.corpus import Corpus
+from imgbench.embeddings import CACHE, Embeddings, embed
+from imgbench.encoders.base import Encoder
+from imgbench.errors import InputError
+from imgbench.evaluator import DEFAULT_MEASURES, Evaluator
+from imgbench.index import Index, IndexSpec, compile_options
+from imgbench.outcome import Outcome
+from imgbench.points import Points, Protocol, measure
+from imgbench.qrels import Qrels
+from imgbench.report import Report
+
+if TYPE_CHECKING:
+    from ir_measures import Measure
+
+BASELINE = "Flat"
+MARGIN = 0.005
+CONFIDENCE = 0.95
+SCHEMA = 1
+DEPTH = 100
+"""Hits a query where no measure has a cutoff."""
+_FEWEST_FOR_A_LIST = 39  # images a list, below which FAISS's k-means warns
+_MANY_LISTS = 64
+
+Judgements: TypeAlias = Qrels | Mapping[str, Mapping[str, int]]
+Vectors: TypeAlias = Mapping[str, tuple[Embeddings, Embeddings]]
+"""The name of a vector space, its images and its queries."""
+
+Say: TypeAlias = Callable[[str], None]
+
+
+def default_indexes(images: int) -> list[str]:
+    """The grid of a benchmark that was asked for none: exact search and the families that people use most.
+
+    `nlist` is the power of two next to 2 sqrt(images), and at most images / 39, the fewest that FAISS trains
+    without a warning.
+
+    >>> default_indexes(20_000)  # doctest: +NORMALIZE_WHITESPACE
+    ['Flat', 'IVF256,Flat?nprobe=1,4,16', 'HNSW32?efSearch=16,64',
+     'IVF256,PQ16x4fs,RFlat?nprobe=16&k_factor=1,8', 'SQ8']
+    >>> default_indexes(500)[1]
+    'IVF8,Flat?nprobe=1,2,4'
+    """
+    power = round(np.log2(2 * np.sqrt(images)))
+    nlist = 2 ** max(0, min(power, int(np.log2(max(1, images / _FEWEST_FOR_A_LIST)))))
+    probes = sorted(
+        {max(1, nlist // share) for share in ((256, 64, 16) if nlist >= _MANY_LISTS else (8, 4, 2))}
+    )
+    listed = ",".join(map(str, probes))
+    return [
+        BASELINE,
+        f"IVF{nlist},Flat?nprobe={listed}",
+        "HNSW32?efSearch=16,64",
+        f"IVF{nlist},PQ16x4fs,RFlat?nprobe={probes[-1]}&k_factor=1,8",
+        "SQ8",
+    ]
+
+
+def benchmark(
+    corpus: Corpus | str | Path | Judgements,
+    encoders: Encoder | str | Sequence[Encoder | str] | Vectors = "scenes",
+    *,
+    indexes: Sequence[str] | None = None,
+    measures: Sequence[str | Measure] = DEFAULT_MEASURES,
+    margin: float | Mapping[str, float] = MARGIN,
+    k: int | None = None,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    protocol: Protocol | None = None,
+    cache: str | Path = CACHE,
+    progress: bool = False,
+) -> Report:
+    """Retrieval quality beside speed, build time and size, for exact search and every operating point.
+
+    `corpus` is a Corpus or what Corpus.load takes; `encoders` one encoder or several, whose embeddings are
+    kept in the folder `cache`. Vectors that exist already come as
+    {"name": (images, queries)}, and judgements alone (Qrels, or a dict of dicts) are corpus enough for them.
+
+    `indexes` are specifications such as "IVF256,Flat?nprobe=1,4,16"; exact search ("Flat") is always there
+    and is what the others are compared with. `margin` is the loss that would be acceptable, in units of the
+    measure: one for all or one for each. `k` is the depth of every search (default: the largest cutoff among
+    the measures).
+
+    Names, grids and sizes are checked before the first image is read: InputError for unknown encoders,
+    indexes, measures and search parameters, and for more lists or hits than images.
+
+    >>> report = benchmark(
+    ...     "scenes:200?queries=60", indexes=["IVF4,Flat?nprobe=1,4"], cache=getfixture("tmp_path"),
+    ...     protocol=Protocol(latency_calls=20, throughput_repeats=1),
+    ... )
+    >>> [point["key"] for point in report.results["points"]]
+    ['Flat', 'IVF4,Flat?nprobe=1', 'IVF4,Flat?nprobe=4']
+    """
+    spaces: Iterable[_Space]
+    if isinstance(corpus, str | Path):
+        corpus = Corpus.load(corpus)
+    if isinstance(encoders, Mapping):
+        judge = _judge(corpus, measures)
+        given = [_given(name, *pair, judge) for name, pair in encoders.items()]
+        about = _about(corpus, judge, given[0])
+        spaces, dims = given, [space.images.dim for space in given]
+    elif isinstance(corpus, Corpus):
+        judge = _judge(corpus, measures)
+        models = _models(encoders)
+        about = _about(corpus, judge, None)
+        spaces = (_embedded(corpus, model, cache, progress=progress) for model in models)
+        dims = [model.dim for model in models]
+    else:
+        raise InputError(
+            "Judgements came without images.",
+            "An encoder needs a corpus.",
+            'Pass a Corpus, or {"name": (images, queries)}.',
+        )
+    task = _Task(
+        judge,
+        about,
+        _specs(indexes, about["images"]),
+        judge.margins(margin),
+        _depth(judge, k, about["images"]),
+        confidence,
+        seed,
+        protocol or Protocol(),
+        _command(),
+    )
+    task.check(dims)
+    with _teller(progress=progress) as say:
+        return task.report([(space, task.measured(space, say)) for space in spaces])
+
+
+@dataclass(frozen=True)
+class _Space:
+    """One encoder's vectors of a corpus, and what results.json says of the encoder."""
+
+    about: dict[str, Any]
+    images: Embeddings
+    queries: Embeddings
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is measured and how, complete before any work."""
+
+    judge: Evaluator
+    corpus: dict[str, Any]
+    specs: tuple[IndexSpec, ...]
+    margins: dict[str, float]
+    k: int
+    confidence: float
+    seed: int
+    protocol: Protocol
+    command: str
+
+    def check(self, dims: Iterable[int]) -> None:
+        """InputError for an index, a parameter, a margin or a confidence that cannot work."""
+        for spec, dim in itertools.product(self.specs, dims):
+            Index.check(spec, dim=dim, images=self.corpus["images"])
+        nothing = np.zeros((1, len(self.judge.query_ids)))
+        for bound in set(self.margins.values()):
+            significance.paired(nothing, self.judge.clusters, margin=bound, confidence=self.confidence)
+
+    def measured(self, space: _Space, say: Say) -> Points:
+        """The operating points of one space."""
+        name = space.about["name"]
+        return measure(
+            self.specs, space.images, space.queries, k=self.k, seed=self.seed, protocol=self.protocol,
+            say=lambda what: say(f"{name}: {what}"),
+        )  # fmt: skip
+
+    def report(self, measured: Sequence[tuple[_Space, Points]]) -> Report:
+        """Everything that was measured, judged."""
+        spaces = {space.about["name"]: points for space, points in measured}
+        outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed)
+        results = {
+            "schema": SCHEMA,
+            "corpus": self.corpus,
+            "encoders": [space.about for space, _ in measured],
+            "baseline": BASELINE,
+            "margin": self.margins,
+            "confidence": self.confidence,
+            "points": outcome.points(),
+            "encoder_differences": outcome.encoder_differences(),
+            "environment": self._environment(),
+            "baseline_drift": {name: points.drift for name, points in spaces.items()},
+        }
+        return Report(results, outcome.per_query(), outcome.runs(), self.judge.qrels)
+
+    def _environment(self) -> dict[str, Any]:
+        threads = {"latency": 1, "throughput": self.protocol.threads, "build": self.protocol.threads}
+        return {
+            **environment.describe(),
+            "faiss_compile_options": compile_options(),
+            "threads": threads,
+            "seed": self.seed,
+            "command": self.command,
+        }
+
+
+def _judge(corpus: Corpus | Judgements, measures: Sequence[str | Measure]) -> Evaluator:
+    if not isinstance(corpus, Corpus):
+        return Evaluator(corpus, measures)
+    labels = dict(zip(corpus.query_ids, corpus.clusters.tolist(), strict=True))
+    # A judged query that the corpus lacks has no cluster there: it counts, as one of its own.
+    return Evaluator(
+        corpus.qrels, measures, {query: labels.get(query, query) for query in corpus.qrels.query_ids}
+    )
+
+
+def _about(corpus: Corpus | Judgements, judge: Evaluator, space: _Space | None) -> dict[str, Any]:
+    """`corpus` of results.json."""
+    known = corpus.image_ids if isinstance(corpus, Corpus) else space.images.ids if space else ()
+    queries = corpus.query_ids if isinstance(corpus, Corpus) else space.queries.ids if space else ()
+    relevant = judge.qrels.image_rows[judge.qrels.grades > 0]
+    wanted = {judge.qrels.image_ids[row] for row in np.unique(relevant).tolist()}
+    own = isinstance(corpus, Corpus)
+    return {
+        "name": corpus.name if own else "vectors",
+        "images": len(space.images) if space else len(known),
+        "queries": len(queries),
+        "judged_queries": len(judge.query_ids),
+        "clusters": int(judge.clusters.max()) + 1,
+        "missing_images": len(wanted.difference(known)),
+        "fingerprint": corpus.fingerprint if own else judge.qrels.fingerprint,
+        "cluster_rule": corpus.cluster_rule if own else judge.cluster_rule,
+        "notices": [str(notice) for notice in corpus.notices] if own else [],
+    }
+
+
+def _given(name: str, images: Embeddings, queries: Embeddings, judge: Evaluator) -> _Space:
+    """Vectors that came without an encoder."""
+    if images.dim != queries.dim:
+        raise InputError(
+            f"The images of {name} have {images.dim} dimensions and its queries {queries.dim}.",
+            "Both sides must come from one encoder.",
+            "Pass vectors of one space.",
+        )
+    if not set(judge.query_ids).intersection(queries.ids):
+        raise InputError(
+            f"No judged query (such as {judge.query_ids[0]!r}) is among the queries of {name}.",
+            f"Ids such as {queries.ids[0]!r} came.",
+            "Give the vectors the ids of the judgements.",
+        )
+    about = {
+        "name": name,
+        "dim": images.dim,
+        "precision": None,
+        "images_per_second": None,
+        "fingerprint": images.fingerprint,
+    }
+    return _Space(about, images, queries)
+
+
+def _models(encoders: Encoder | str | Sequence[Encoder | str]) -> list[Encoder]:
+    models = [
+        Encoder.load(each) for each in ([encoders] if isinstance(encoders, str | Encoder) else encoders)
+    ]
+    names = [model.name for model in models]
+    if not models:
+        raise InputError("No encoder came.", "A benchmark needs at least one.", "Pass 'scenes', for example.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(
+            f"The encoder {twice[0]!r} came twice.", "Points are named by it.", "Name each encoder once."
+        )
+    return models
+
+
+def _embedded(corpus: Corpus, model: Encoder, cache: str | Path, *, progress: bool) -> _Space:
+    images, queries = embed(corpus, model, cache=cache, progress=progress)
+    about = {
+        "name": model.name,
+        "dim": model.dim,
+        "precision": str(model.precision),
+        "images_per_second": images.rows_per_second,
+        "fingerprint": model.fingerprint,
+        "unreadable_images": len(images.quarantine),
+    }
+    return _Space(about, images, queries)
+
+
+def _specs(indexes: Sequence[str] | None, images: int) -> tuple[IndexSpec, ...]:
+    """The grids, exact search first, each operating point once."""
+    given = [IndexSpec.parse(text) for text in (default_indexes(images) if indexes is None else indexes)]
+    specs = [IndexSpec.parse(BASELINE), *(spec for spec in given if spec.text != BASELINE)]
+    keys = [spec.key(params) for spec in specs for params in spec.grid]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise InputError(
+            f"The point {twice[0]!r} came twice.", "Each is measured once.", "Remove one of them."
+        )
+    return tuple(specs)
+
+
+def _depth(judge: Evaluator, k: int | None, images: int) -> int:
+    """The depth of every search: as deep as the measures look, unless the caller says otherwise."""
+    if k is None:
+        cutoffs = [int(measure["cutoff"]) for measure in judge.measures if "cutoff" in measure.params]
+        return min(max(cutoffs, default=DEPTH), images)
+    if not 1 <= k <= images:
+        raise InputError(
+            f"k is {k}.", f"The corpus has {images:,} images.", f"Choose k from 1 to {images:,}."
+        )
+    return k
+
+
+def _command() -> str:
+    """The command line that is running, or the name of the function where there is none."""
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    return shlex.join(["imgbench", *sys.argv[1:]]) if program == "imgbench" else "imgbench.benchmark(...)"
+
+
+@contextmanager
+def _teller(*, progress: bool) -> Generator[Say]:
+    """Says on standard error what is being done: one line that is written over, in a terminal or a
+    notebook.
+    """
+    if not progress:
+        yield lambda _: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=0, bar_format="{desc} [{elapsed}]", leave=False) as line:
+        yield line.set_description_str

@@ -1,0 +1,254 @@
+"""The command line: `imgbench run`, `verify`, `report`, `env`, `encoders`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgbench.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from imgbench.report import Report
+
+app = typer.Typer(
+    name="imgbench",
+    help="Does approximate indexing degrade the nDCG of my image search, and what do I gain for it?",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+OUT = Path("out")
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+Out = Annotated[Path, typer.Argument(help="The folder that `imgbench run --out` wrote.", show_default=False)]
+
+
+@app.command()
+def run(  # noqa: PLR0917  typer's options
+    file: Annotated[
+        Path | None, typer.Argument(help="A TOML file with the same names as the options below.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="scenes, scenes:SIZE, a folder, or a captions.jsonl. [default: scenes]")
+    ] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="scenes, a preset, or family:model. Repeats. [default: scenes]")
+    ] = None,
+    index: Annotated[
+        list[str] | None,
+        typer.Option(help="FACTORY?name=value,value&name=value. Repeats. [default: a grid of four families]"),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="A measure of ir-measures. Repeats. [default: nDCG@10 AP@10 R@10 P@10]"),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="The loss that would be acceptable. [default: 0.005]")
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option(help="The depth of every search. [default: the largest cutoff of the measures]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder that takes results, runs and pages. [default: out]")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Vectors of the images instead of a corpus: .npy, .fbin, .fvecs, .parquet."),
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Vectors of the queries, with --images and --qrels.")
+    ] = None,
+    qrels: Annotated[Path | None, typer.Option(help="Judgements of the vectors' ids: TREC, or .csv.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where encoders run: cpu, cuda, cuda:1, mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, or fp16 on a GPU.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images or texts that an encoder takes at a time.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool | None,
+        typer.Option(
+            "--trust-remote-code", help="Run Python code that a model brings; needs a pinned revision."
+        ),
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="Where embeddings are kept. [default: ~/.cache/imgbench]")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(help="Of all intervals. [default: 0.95]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of training, timing orders and intervals. [default: 0]")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="For building and for throughput. [default: all cores]")
+    ] = None,
+    latency_calls: Annotated[
+        int | None, typer.Option(help="Timed single queries a point. [default: 1000]")
+    ] = None,
+    quiet: Annotated[bool | None, typer.Option("--quiet", help="No progress on standard error.")] = None,
+) -> None:
+    """Measure what approximate search costs, and print the table.
+
+    For example, on the pictures that imgbench draws itself:
+
+        imgbench run --corpus scenes:5000 --index "IVF64,Flat?nprobe=1,4,16" --index "HNSW32?efSearch=16,64"
+
+    or with vectors that exist already:
+
+        imgbench run --images images.npy --queries queries.npy --qrels qrels.csv
+    """
+    # The parameters' names are the options' names, in a TOML file too.
+    given = {name: value for name, value in locals().items() if name != "file" and value not in (None, [])}
+    options = (_from_file(file, set(_OPTIONS)) if file else {}) | given
+    report = _benchmark(options)
+    folder = report.save(options.get("out", OUT))
+    print(report.table("text", width=_width()))  # noqa: T201  the answer goes to standard output
+    _say(f"Saved in {folder}: results.json, index.html, pareto.svg, per_query.parquet, runs/.")
+
+
+@app.command()
+def verify(out: Out = OUT) -> None:
+    """Score the saved runs again, with ir-measures' own providers, and say whether results.json holds."""
+    from imgbench.report import Report
+
+    report = Report.load(out)
+    if found := report.verify():
+        for sentence in found:
+            _say(sentence)
+        raise typer.Exit(FAILED)
+    points = len(report.results["points"])
+    print(f"{out / 'results.json'} holds: {points} points scored again give the same figures to 1e-9.")  # noqa: T201
+
+
+@app.command("report")
+def report_again(out: Out = OUT) -> None:
+    """Write index.html and pareto.svg again from the saved results, and print the table."""
+    from imgbench.report import Report
+
+    report = Report.load(out)
+    report.save_pages(out)
+    print(report.table("text", width=_width()))  # noqa: T201
+
+
+@app.command()
+def env() -> None:
+    """What results depend on: machine, packages, FAISS, as JSON."""
+    from imgbench import environment
+    from imgbench.index import compile_options, gpu_count
+
+    found = environment.describe() | {"faiss_compile_options": compile_options(), "faiss_gpus": gpu_count()}
+    print(json.dumps(found, indent=1))  # noqa: T201
+
+
+@app.command()
+def encoders() -> None:
+    """The encoders that have short names, with size, licence and source."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from imgbench.encoders import presets
+
+    table = Table("name", "specification", "dim", "px", "licence", "notes", box=None, header_style="bold")
+    for preset in presets.table():
+        table.add_row(preset.name, preset.spec, str(preset.dim), str(preset.px), preset.licence, preset.notes)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+_OPTIONS = (
+    "corpus", "encoder", "index", "measure", "margin", "k", "out", "images", "queries", "qrels", "device",
+    "precision", "batch_size", "trust_remote_code", "cache", "confidence", "seed", "threads", "latency_calls",
+    "quiet",
+)  # fmt: skip
+
+
+def _from_file(path: Path, names: set[str]) -> dict[str, Any]:
+    """The options of a TOML file; lists and tables as TOML writes them."""
+    import tomllib
+
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}.", "A TOML file was expected.", "Check the path."
+        ) from error
+    for name in found:
+        if name not in names:
+            raise unknown("an option of imgbench run", name, names)
+    for name in ("encoder", "index", "measure"):
+        if isinstance(found.get(name), str):
+            found[name] = [found[name]]
+    return found
+
+
+def _benchmark(options: dict[str, Any]) -> Report:
+    from imgbench.benchmark import benchmark
+    from imgbench.points import Protocol
+
+    progress = not options.get("quiet", False) and sys.stderr.isatty()
+    names = {"index": "indexes", "measure": "measures"}
+    same = ("index", "measure", "margin", "k", "confidence", "seed", "cache")
+    settings = {names.get(name, name): options[name] for name in same if name in options}
+    speeds = {name: options[name] for name in ("threads", "latency_calls") if name in options}
+    return benchmark(*_subject(options), protocol=Protocol(**speeds), progress=progress, **settings)
+
+
+def _subject(options: dict[str, Any]) -> tuple[Any, Any]:
+    """What is searched: a corpus and encoders, or judgements and vectors."""
+    vectors = [name for name in ("images", "queries", "qrels") if name in options]
+    if not vectors:
+        return options.get("corpus", "scenes"), _encoders(options)
+    others = [name for name in ("corpus", "encoder") if name in options]
+    if len(vectors) < 3 or others:  # noqa: PLR2004
+        raise InputError(
+            f"{', '.join(f'--{name}' for name in vectors + others)} came together.",
+            "Vectors need --images, --queries and --qrels, and neither --corpus nor --encoder.",
+            "Pass all three, or a corpus.",
+        )
+    from imgbench.embeddings import Embeddings
+    from imgbench.qrels import Qrels
+
+    images = Embeddings.load(options["images"])
+    return Qrels.coerce(options["qrels"]), {
+        Path(options["images"]).stem: (images, Embeddings.load(options["queries"]))
+    }
+
+
+def _encoders(options: dict[str, Any]) -> list[Any]:
+    from imgbench.encoders.base import Encoder
+
+    same = ("device", "precision", "batch_size", "trust_remote_code")
+    settings = {name: options[name] for name in same if name in options}
+    return [Encoder.load(spec, **settings) for spec in options.get("encoder", ["scenes"])]
+
+
+def _width() -> int:
+    import shutil
+
+    return max(80, shutil.get_terminal_size((120, 24)).columns)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201
+
+
+def main() -> None:
+    """The entry point: errors of the input are three sentences on standard error, never a traceback."""
+    try:
+        app()
+    except InputError as error:
+        _say(f"imgbench: {error}")
+        sys.exit(WRONG)
+    except KeyboardInterrupt:
+        _say(
+            "imgbench: interrupted. Embeddings that were finished are kept: the same command goes on from there."
+        )
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

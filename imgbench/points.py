@@ -1,0 +1,175 @@
+"""Operating points of one vector space: built, searched, and timed side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+
+from imgbench import environment, timing
+from imgbench.embeddings import Embeddings
+from imgbench.index import Index, IndexSpec
+from imgbench.index.spec import Number
+from imgbench.run import Run
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How speeds are measured: single queries on one thread for latency, all queries at once for throughput.
+
+    `latency_seconds` of timed work end a point's turn early, but never below a tenth of `latency_calls`.
+    A batch is repeated `throughput_repeats` times, or as often as fits into `throughput_seconds`, but once.
+    `threads` (all cores, unless told) build the indexes and answer the batches.
+    """
+
+    latency_calls: int = timing.CALLS
+    latency_seconds: float = 30.0
+    throughput_repeats: int = 5
+    throughput_seconds: float = 5.0
+    threads: int = field(default_factory=environment.cores)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One operating point: an index, its search parameters, what it found and how fast."""
+
+    key: str
+    params: dict[str, Number]
+    index: Index
+    run: Run
+    distances: float | None
+    latency: timing.Latency
+    throughput: timing.Throughput
+
+
+@dataclass(frozen=True)
+class Points:
+    """All points of one vector space, exact search first, and by how much exact search slowed down
+    meanwhile.
+    """
+
+    points: tuple[Point, ...]
+    drift: float
+
+
+@dataclass(frozen=True)
+class _Searched:
+    key: str
+    params: dict[str, Number]
+    index: Index
+    run: Run
+    seconds: float
+    distances: float | None
+
+
+def measure(
+    specs: Sequence[IndexSpec],
+    images: Embeddings,
+    queries: Embeddings,
+    *,
+    k: int,
+    seed: int = 0,
+    protocol: Protocol,
+    say: Say = lambda _: None,
+) -> Points:
+    """Every operating point of `specs`, whose first is exact search, to depth `k`.
+
+    An index is built once however many specifications name it. All indexes stay in memory until the end, so
+    that their latencies are timed interleaved. `say` hears what is being done.
+    """
+    rows = queries.float32()
+    with environment.threads(protocol.threads):
+        searched = _search_all(specs, images, queries, k=k, seed=seed, protocol=protocol, say=say)
+    baseline = _single(searched[0], rows, k)
+    say("timing exact search, first time")
+    first = _median_ms(baseline, len(rows), protocol, seed)
+    say(f"latency of {len(searched)} points, interleaved")
+    latencies = timing.latency(
+        {point.key: _single(point, rows, k) for point in searched},
+        queries=len(rows),
+        calls_each=protocol.latency_calls,
+        calls_at_least=max(1, protocol.latency_calls // 10),
+        seconds_at_most=protocol.latency_seconds,
+        seed=seed,
+    )
+    throughputs = _throughputs(searched, rows, k=k, seed=seed, protocol=protocol, say=say)
+    say("timing exact search, last time")
+    drift = timing.drift(first, _median_ms(baseline, len(rows), protocol, seed))
+    return Points(tuple(_point(each, latencies[each.key], throughputs[each.key]) for each in searched), drift)
+
+
+def _search_all(
+    specs: Sequence[IndexSpec],
+    images: Embeddings,
+    queries: Embeddings,
+    *,
+    k: int,
+    seed: int,
+    protocol: Protocol,
+    say: Say,
+) -> list[_Searched]:
+    built: dict[str, Index] = {}
+    searched: list[_Searched] = []
+    for spec in specs:
+        if spec.name not in built:
+            say(f"building {spec.name}")
+            built[spec.name] = Index.build(spec, images, seed=seed, threads=protocol.threads)
+        for params in spec.grid:
+            say(f"searching {spec.key(params)}")
+            searched.append(_search(built[spec.name], spec.key(params), params, queries, k))
+    return searched
+
+
+def _search(index: Index, key: str, params: dict[str, Number], queries: Embeddings, k: int) -> _Searched:
+    start = time.perf_counter()
+    run = index.search(queries, k, **params)
+    seconds = time.perf_counter() - start
+    return _Searched(key, params, index, run, seconds, index.distance_computations(queries, k, **params))
+
+
+def _single(point: _Searched, rows: Float32[np.ndarray, "query dim"], k: int) -> Callable[[int], object]:
+    search = point.index.searcher(k, **point.params)
+    return lambda query: search(rows[query : query + 1])
+
+
+def _median_ms(call: Callable[[int], object], queries: int, protocol: Protocol, seed: int) -> float:
+    calls = max(1, min(200, protocol.latency_calls))
+    found = timing.latency(
+        {"exact": call}, queries=queries, calls_each=calls, calls_at_least=calls, seed=seed
+    )
+    return found["exact"].p50.value
+
+
+def _throughputs(
+    searched: Sequence[_Searched],
+    rows: Float32[np.ndarray, "query dim"],
+    *,
+    k: int,
+    seed: int,
+    protocol: Protocol,
+    say: Say,
+) -> dict[str, timing.Throughput]:
+    found: dict[str, timing.Throughput] = {}
+    for place in np.random.default_rng(seed).permutation(len(searched)).tolist():
+        point = searched[place]
+        say(f"throughput of {point.key}")
+        search = point.index.searcher(k, **point.params)
+        fitting = int(protocol.throughput_seconds / max(point.seconds, 1e-9))
+        found[point.key] = timing.throughput(
+            lambda search=search: search(rows),
+            queries=len(rows),
+            threads=protocol.threads,
+            repeats=max(1, min(protocol.throughput_repeats, fitting)),
+            # A batch that fits only once was answered a moment ago: that search was its warm-up.
+            warmup=fitting > 1,
+        )
+    return found
+
+
+def _point(point: _Searched, latency: timing.Latency, throughput: timing.Throughput) -> Point:
+    return Point(point.key, point.params, point.index, point.run, point.distances, latency, throughput)
