@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,10 +59,21 @@ __all__ = [
 ]
 
 
+class _FrontDoor(ModuleType):
+    """`imgbench.benchmark` is the function: importing its module must not put the module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor
+
+
 def __getattr__(name: str) -> object:
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value  # a submodule of the same name (benchmark) must not shadow the function
+        globals()[name] = value
         return value
     raise AttributeError(f"module 'imgbench' has no attribute {name!r}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ DEPTH = 100
 """Hits a query where no measure has a cutoff."""
 _FEWEST_FOR_A_LIST = 39  # images a list, below which FAISS's k-means warns
 _MANY_LISTS = 64
+_FEWEST_PARTS = 8
 
 Judgements: TypeAlias = Qrels | Mapping[str, Mapping[str, int]]
 Vectors: TypeAlias = Mapping[str, tuple[Embeddings, Embeddings]]
@@ -44,31 +46,25 @@ Vectors: TypeAlias = Mapping[str, tuple[Embeddings, Embeddings]]
 Say: TypeAlias = Callable[[str], None]
 
 
-def default_indexes(images: int) -> list[str]:
+def default_indexes(images: int, dim: int) -> list[str]:
     """The grid of a benchmark that was asked for none: exact search and the families that people use most.
 
     `nlist` is the power of two next to 2 sqrt(images), and at most images / 39, the fewest that FAISS trains
-    without a warning.
+    without a warning. The product quantiser cuts vectors into parts of 4 dimensions, or the next larger that
+    divides `dim`; it is left out where that gives fewer than 8 parts.
 
-    >>> default_indexes(20_000)  # doctest: +NORMALIZE_WHITESPACE
-    ['Flat', 'IVF256,Flat?nprobe=1,4,16', 'HNSW32?efSearch=16,64',
-     'IVF256,PQ16x4fs,RFlat?nprobe=16&k_factor=1,8', 'SQ8']
-    >>> default_indexes(500)[1]
-    'IVF8,Flat?nprobe=1,2,4'
+    >>> default_indexes(20_000, 128)
+    ['Flat', 'IVF256,Flat?nprobe=1,4,16', 'HNSW32?efSearch=16,64', 'SQ8', 'PQ32x4fs,RFlat?k_factor=1,8']
+    >>> default_indexes(500, 27)
+    ['Flat', 'IVF8,Flat?nprobe=1,2,4', 'HNSW32?efSearch=16,64', 'SQ8']
     """
     power = round(np.log2(2 * np.sqrt(images)))
     nlist = 2 ** max(0, min(power, int(np.log2(max(1, images / _FEWEST_FOR_A_LIST)))))
-    probes = sorted(
-        {max(1, nlist // share) for share in ((256, 64, 16) if nlist >= _MANY_LISTS else (8, 4, 2))}
-    )
-    listed = ",".join(map(str, probes))
-    return [
-        BASELINE,
-        f"IVF{nlist},Flat?nprobe={listed}",
-        "HNSW32?efSearch=16,64",
-        f"IVF{nlist},PQ16x4fs,RFlat?nprobe={probes[-1]}&k_factor=1,8",
-        "SQ8",
-    ]
+    shares = (256, 64, 16) if nlist >= _MANY_LISTS else (8, 4, 2)
+    probes = ",".join(map(str, sorted({max(1, nlist // share) for share in shares})))
+    parts = max(part for part in range(1, dim + 1) if dim % part == 0 and part <= max(1, dim // 4))
+    quantised = [f"PQ{parts}x4fs,RFlat?k_factor=1,8"] if parts >= _FEWEST_PARTS else []
+    return [BASELINE, f"IVF{nlist},Flat?nprobe={probes}", "HNSW32?efSearch=16,64", "SQ8", *quantised]
 
 
 def benchmark(
@@ -129,7 +125,7 @@ def benchmark(
     task = _Task(
         judge,
         about,
-        _specs(indexes, about["images"]),
+        _specs(indexes, about["images"], dims),
         judge.margins(margin),
         _depth(judge, k, about["images"]),
         confidence,
@@ -291,9 +287,10 @@ def _embedded(corpus: Corpus, model: Encoder, cache: str | Path, *, progress: bo
     return _Space(about, images, queries)
 
 
-def _specs(indexes: Sequence[str] | None, images: int) -> tuple[IndexSpec, ...]:
+def _specs(indexes: Sequence[str] | None, images: int, dims: Sequence[int]) -> tuple[IndexSpec, ...]:
     """The grids, exact search first, each operating point once."""
-    given = [IndexSpec.parse(text) for text in (default_indexes(images) if indexes is None else indexes)]
+    asked = default_indexes(images, math.gcd(*dims)) if indexes is None else indexes
+    given = [IndexSpec.parse(text) for text in asked]
     specs = [IndexSpec.parse(BASELINE), *(spec for spec in given if spec.text != BASELINE)]
     keys = [spec.key(params) for spec in specs for params in spec.grid]
     if twice := [key for key in keys if keys.count(key) > 1]:

@@ -244,9 +244,7 @@ def main() -> None:
         _say(f"imgbench: {error}")
         sys.exit(WRONG)
     except KeyboardInterrupt:
-        _say(
-            "imgbench: interrupted. Embeddings that were finished are kept: the same command goes on from there."
-        )
+        _say("imgbench: interrupted. Finished embeddings are kept: the same command goes on from there.")
         sys.exit(INTERRUPTED)
 
 

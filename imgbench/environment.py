@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def _git(*arguments: str) -> str | None:
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[int]:
+def threads(count: int) -> Generator[int]:
     """Hold every OpenMP and BLAS pool at `count` threads; gives the number that was read back.
 
     faiss and torch may bring two OpenMP libraries or share one, depending on which was imported first: all

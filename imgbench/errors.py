@@ -35,10 +35,10 @@ class UnreadableImageError(InputError):
 def unknown(kind: str, name: str, known: Iterable[str], *, otherwise: str | None = None) -> InputError:
     """The error for a name that is in no table: `kind` with its article, the known names, the nearest one."""
     names = sorted(known)
-    listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    return InputError(
-        f"{name!r} is not {kind}.", f"Known: {listed}.", _advice(name, names, otherwise or "Choose one of these.")
-    )
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    wanted = f"Known: {', '.join(names[:_SHOWN])}{more}."
+    advice = _advice(name, names, otherwise or "Choose one of these.")
+    return InputError(f"{name!r} is not {kind}.", wanted, advice)
 
 
 def _advice(name: str, names: list[str], otherwise: str) -> str:

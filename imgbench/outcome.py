@@ -50,7 +50,10 @@ class Outcome:
     @cached_property
     def exact(self) -> dict[str, int]:
         """Where in `named` the exact search of each space stands."""
-        return {name: number for number, (name, _) in reversed(list(enumerate(self.named)))}
+        found: dict[str, int] = {}
+        for number, (name, _) in enumerate(self.named):
+            found.setdefault(name, number)
+        return found
 
     def points(self) -> list[dict[str, Any]]:
         """`points` of results.json."""

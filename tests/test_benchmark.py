@@ -1,0 +1,255 @@
+"""The whole experiment: what goes in is checked, what comes out is true, repeatable, and saved whole."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytrec_eval
+
+import imgbench as ib
+from imgbench import Corpus, Embeddings, Encoder, InputError, Qrels, Report, benchmark
+from imgbench.benchmark import default_indexes
+from imgbench.points import Protocol
+
+QUICK = Protocol(latency_calls=20, throughput_repeats=1, threads=2)
+INDEXES = ("IVF8,Flat?nprobe=1,8", "HNSW16?efSearch=16,256")
+MEASURES = ("nDCG@10", "AP@10", "R@10", "P@10", "Success@1")
+
+
+class Colours(Encoder):
+    """Knows a picture by the mean colour of nine tiles, a text by the picture of that caption."""
+
+    name, dim = "colours", 27
+
+    def __init__(self, captions: dict[str, np.ndarray], noise: float = 0.0) -> None:
+        self.captions, self.noise = captions, noise
+
+    def _images(self, images: list) -> np.ndarray:
+        return np.array([tiles(image) for image in images])
+
+    def _texts(self, texts: list[str]) -> np.ndarray:
+        dice = np.random.default_rng(0)
+        return np.array([self.captions[text] + self.noise * dice.normal(size=27) for text in texts])
+
+    def identity(self) -> dict[str, object]:
+        return {"name": self.name, "noise": self.noise}
+
+
+def tiles(image) -> np.ndarray:
+    small = np.asarray(image.resize((3, 3)), dtype=np.float64) - 127.5
+    return small.reshape(-1)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return Corpus.load("scenes:400", queries=120)
+
+
+def encoder_of(corpus: Corpus, noise: float) -> Colours:
+    captions = {text: tiles(corpus.images[row // 2]) for row, text in enumerate(corpus.query_texts)}
+    return Colours(captions, noise)
+
+
+@pytest.fixture(scope="module")
+def report(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    cache = tmp_path_factory.mktemp("cache")
+    model = encoder_of(corpus, 20.0)
+    return benchmark(corpus, model, indexes=INDEXES, measures=MEASURES, protocol=QUICK, cache=cache)
+
+
+def point(report: Report, key: str) -> dict:
+    return next(each for each in report.results["points"] if each["key"] == key)
+
+
+def test_exact_search_comes_first_and_is_compared_with_nothing(report: Report) -> None:
+    keys = [each["key"] for each in report.results["points"]]
+    assert keys == [
+        "Flat", "IVF8,Flat?nprobe=1", "IVF8,Flat?nprobe=8", "HNSW16?efSearch=16", "HNSW16?efSearch=256",
+    ]  # fmt: skip
+    assert report.results["points"][0]["delta"] == {}
+    assert report.results["points"][0]["overlap@10"] == 1.0
+
+
+def test_probing_every_list_loses_nothing(report: Report) -> None:
+    found = point(report, "IVF8,Flat?nprobe=8")
+    assert found["overlap@10"] == 1.0
+    for measure in MEASURES:
+        assert found["delta"][measure]["mean"] == 0.0
+        assert found["quality"][measure]["mean"] == point(report, "Flat")["quality"][measure]["mean"]
+
+
+def test_a_large_ef_search_loses_nothing(report: Report) -> None:
+    assert point(report, "HNSW16?efSearch=256")["overlap@10"] == 1.0
+
+
+def test_probing_one_list_of_eight_loses_and_costs_less(report: Report) -> None:
+    one, all_lists = point(report, "IVF8,Flat?nprobe=1"), point(report, "IVF8,Flat?nprobe=8")
+    assert one["delta"]["nDCG@10"]["mean"] < -0.02
+    assert one["overlap@10"] < 0.95
+    assert one["distance_computations_per_query"] < all_lists["distance_computations_per_query"] / 2
+    assert all_lists["distance_computations_per_query"] == 400 + 8
+
+
+def test_saved_runs_scored_by_pytrec_eval_give_the_figures(report: Report, tmp_path: Path) -> None:
+    report.save(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    qrels = Qrels.read_trec(tmp_path / "qrels.trec").to_dict()
+    judge = pytrec_eval.RelevanceEvaluator(
+        qrels, {"ndcg_cut_10", "map_cut_10", "recall_10", "P_10", "success_1"}
+    )
+    names = dict(zip(MEASURES, ("ndcg_cut_10", "map_cut_10", "recall_10", "P_10", "success_1"), strict=True))
+    for each in results["points"]:
+        scored = judge.evaluate(ib.Run.read_trec(tmp_path / each["run"]).to_dict())
+        for ours, theirs in names.items():
+            mean = sum(scored[query][theirs] if query in scored else 0.0 for query in qrels) / len(qrels)
+            assert each["quality"][ours]["mean"] == pytest.approx(mean, abs=1e-9)
+
+
+def test_the_saved_report_verifies_and_a_changed_figure_does_not(report: Report, tmp_path: Path) -> None:
+    assert Report.load(report.save(tmp_path)).verify() == []
+    path = tmp_path / "results.json"
+    results = json.loads(path.read_text())
+    results["points"][1]["quality"]["nDCG@10"]["mean"] += 1e-6
+    path.write_text(json.dumps(results))
+    assert any("nDCG@10" in sentence for sentence in Report.load(tmp_path).verify())
+
+
+def test_deltas_are_the_differences_of_the_means(report: Report) -> None:
+    exact = point(report, "Flat")["quality"]
+    for each in report.results["points"][1:]:
+        for measure, delta in each["delta"].items():
+            assert delta["mean"] == pytest.approx(
+                each["quality"][measure]["mean"] - exact[measure]["mean"], abs=1e-12
+            )
+            assert delta["low"] <= delta["mean"] <= delta["high"]
+
+
+def test_the_means_are_those_of_the_rows_per_query(report: Report) -> None:
+    frame = report.per_query
+    assert len(frame) == 5 * 5 * 120
+    means = frame.groupby(["point", "measure"], observed=True)["value"].mean()
+    for each in report.results["points"]:
+        for measure, quality in each["quality"].items():
+            assert means[each["key"], measure] == pytest.approx(quality["mean"], abs=1e-12)
+
+
+def timeless(results: dict) -> dict:
+    """Results without what a clock decides."""
+    bare = copy.deepcopy(results)
+    bare.pop("baseline_drift")
+    bare["environment"].pop("threads")
+    for encoder in bare["encoders"]:
+        encoder.pop("images_per_second")
+    for each in bare["points"]:
+        for name in ("latency_ms", "throughput_qps", "train_seconds", "add_seconds"):
+            each.pop(name)
+    return bare
+
+
+def test_the_same_results_but_for_times_whatever_the_threads(corpus: Corpus, report: Report) -> None:
+    one = Protocol(latency_calls=20, throughput_repeats=1, threads=1)
+    again = benchmark(
+        corpus, encoder_of(corpus, 20.0), indexes=INDEXES, measures=MEASURES, protocol=one, cache=None
+    )
+    assert timeless(again.results) == timeless(report.results)
+
+
+def test_several_encoders_side_by_side(corpus: Corpus) -> None:
+    good, bad = encoder_of(corpus, 5.0), encoder_of(corpus, 60.0)
+    good.name, bad.name = "good", "bad"
+    found = benchmark(corpus, [good, bad], indexes=["IVF8,Flat?nprobe=8"], protocol=QUICK, cache=None)
+    differences = {each["measure"]: each for each in found.results["encoder_differences"]}
+    quality = [
+        each["quality"]["nDCG@10"]["mean"] for each in found.results["points"] if each["key"] == "Flat"
+    ]
+    assert differences["nDCG@10"]["mean"] == pytest.approx(quality[0] - quality[1], abs=1e-12)
+    assert differences["nDCG@10"]["low"] > 0
+    table = found.table("markdown")
+    assert "good" in table
+    assert "bad" in table
+
+
+def test_vectors_that_exist_already(corpus: Corpus) -> None:
+    images, queries = ib.embed(corpus, encoder_of(corpus, 20.0), cache=None)
+    from_vectors = benchmark(corpus.qrels, {"mine": (images, queries)}, indexes=INDEXES, protocol=QUICK)
+    from_corpus = benchmark(corpus, {"mine": (images, queries)}, indexes=INDEXES, protocol=QUICK)
+    for mine, theirs in zip(from_vectors.results["points"], from_corpus.results["points"], strict=True):
+        for measure, quality in mine["quality"].items():
+            assert quality["mean"] == pytest.approx(theirs["quality"][measure]["mean"], abs=1e-12)
+    assert from_vectors.results["corpus"]["images"] == 400
+
+
+def test_images_without_a_vector_are_counted(corpus: Corpus) -> None:
+    images, queries = ib.embed(corpus, encoder_of(corpus, 20.0), cache=None)
+    some = images.select(range(1, 400))
+    found = benchmark(corpus.qrels, {"mine": (some, queries)}, indexes=[], protocol=QUICK)
+    assert found.results["corpus"]["missing_images"] == 1
+    assert found.results["corpus"]["judged_queries"] == 120
+
+
+def test_indexes_are_not_built_twice(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    real = ib.Index.build
+
+    def build(spec, *args, **options):
+        built.append(spec.name)
+        return real(spec, *args, **options)
+
+    monkeypatch.setattr("imgbench.points.Index.build", build)
+    grids = ["IVF8,Flat?nprobe=1", "Flat", "IVF8,Flat?nprobe=2"]
+    benchmark(corpus, encoder_of(corpus, 20.0), indexes=grids, protocol=QUICK, cache=None)
+    assert built == ["Flat", "IVF8,Flat"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"indexes": ["IVF8,Flat?nprob=1"]}, "nprob"),
+        ({"indexes": ["IVF800,Flat"]}, "800"),
+        ({"indexes": ["HSNW32"]}, "HSNW32"),
+        (
+            {"indexes": ["SQ8", "SQ8"]},
+            "The point 'SQ8' came twice. Each is measured once. Remove one of them.",
+        ),
+        ({"measures": ["nDGC@10"]}, "Did you mean 'nDCG@10'?"),
+        ({"k": 0}, "k is 0. The corpus has 400 images. Choose k from 1 to 400."),
+        ({"k": 401}, "k is 401. The corpus has 400 images. Choose k from 1 to 400."),
+        ({"margin": -0.1}, "The margin is -0.1."),
+        ({"confidence": 2}, "The confidence is 2."),
+    ],
+)
+def test_wrong_settings_are_found_before_any_image_is_read(
+    corpus: Corpus, options: dict, message: str
+) -> None:
+    class Blind(Colours):
+        def _images(self, images: list) -> np.ndarray:
+            raise AssertionError("an image was read")
+
+    with pytest.raises(InputError) as error:
+        benchmark(corpus, Blind({}), protocol=QUICK, cache=None, **options)
+    assert message in str(error.value)
+
+
+def test_wrong_subjects(corpus: Corpus) -> None:
+    model = encoder_of(corpus, 20.0)
+    rows = Embeddings(["a", "b"], np.eye(2, dtype=np.float32))
+    wide = Embeddings(["a", "b"], np.eye(2, 3, dtype=np.float32))
+    with pytest.raises(InputError, match="The encoder 'colours' came twice"):
+        benchmark(corpus, [model, model])
+    with pytest.raises(InputError, match="Judgements came without images"):
+        benchmark({"q": {"a": 1}}, "scenes")
+    with pytest.raises(InputError, match="have 2 dimensions and its queries 3"):
+        benchmark({"a": {"a": 1}}, {"mine": (rows, wide)})
+    with pytest.raises(InputError, match="among the queries of mine"):
+        benchmark({"q": {"a": 1}}, {"mine": (rows, rows)})
+
+
+@pytest.mark.parametrize("images", [100, 400, 1000, 5000, 20_000, 68_154, 1_000_000])
+def test_the_default_grid_fits_every_corpus(images: int) -> None:
+    for dim in (27, 31, 128, 512, 768, 1024, 1152):
+        for spec in default_indexes(images, dim):
+            ib.Index.check(spec, dim=dim, images=images)
