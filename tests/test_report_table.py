@@ -200,3 +200,10 @@ def test_an_unknown_form_is_refused(one):
         InputError, match=r"^'markdwon' is not a form of the table\. Known: .* Did you mean 'markdown'"
     ):
         one.table("markdwon")
+
+
+def test_the_text_is_complete_in_a_notebook(one, monkeypatch):
+    outside = one.table("text")
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert "IVF256,Flat?nprobe=4" in outside
+    assert one.table("text") == outside

@@ -126,7 +126,15 @@ def _heading(column: Column) -> list[str]:
 
 
 def _console(width: int) -> Console:
-    return Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, emoji=False)
+    # In a notebook rich would show the table at once instead of writing it to the file.
+    return Console(
+        file=io.StringIO(),
+        width=width,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,
+        emoji=False,
+    )
 
 
 def _line(cells: Sequence[str]) -> str:
