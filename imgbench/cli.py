@@ -105,7 +105,11 @@ def run(  # noqa: PLR0917  typer's options
     # The parameters' names are the options' names, in a TOML file too.
     given = {name: value for name, value in locals().items() if name != "file" and value not in (None, [])}
     options = (_from_file(file, set(_OPTIONS)) if file else {}) | given
-    report = _benchmark(options)
+    try:
+        report = _benchmark(options)
+    except KeyboardInterrupt:
+        _say("imgbench: interrupted. Finished embeddings are kept: the same command goes on from there.")
+        raise typer.Exit(INTERRUPTED) from None
     folder = report.save(options.get("out", OUT))
     print(report.table("text", width=_width()))  # noqa: T201  the answer goes to standard output
     _say(f"Saved in {folder}: results.json, index.html, pareto.svg, per_query.parquet, runs/.")
@@ -243,9 +247,6 @@ def main() -> None:
     except InputError as error:
         _say(f"imgbench: {error}")
         sys.exit(WRONG)
-    except KeyboardInterrupt:
-        _say("imgbench: interrupted. Finished embeddings are kept: the same command goes on from there.")
-        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

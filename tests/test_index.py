@@ -11,7 +11,7 @@ import pytest
 from imgbench import environment
 from imgbench.embeddings import Embeddings
 from imgbench.errors import InputError
-from imgbench.index import Index, compile_options, gpu_count
+from imgbench.index import Index, compile_options, gpu_count, searching
 from imgbench.index._faiss import faiss
 
 DIM, IMAGES, QUERIES = 32, 2000, 300
@@ -163,6 +163,31 @@ def test_exact_results_depend_on_no_batch_even_with_duplicates(size):
         assert np.array_equal(run.scores, whole.scores[first : first + size])
     scores = (queries.vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
     assert np.array_equal(whole.rows, np.stack([np.lexsort((np.arange(540), -row))[:12] for row in scores]))
+
+
+def test_exact_search_hands_faiss_all_queries_at_once(monkeypatch):
+    index, queries = built("Flat"), collection()[1]
+    kind, batches = type(searching.concrete(index._faiss)), []
+    search = kind.search
+    monkeypatch.setattr(
+        kind,
+        "search",
+        lambda self, x, *rest, **named: batches.append(len(x)) or search(self, x, *rest, **named),
+    )
+    # Smaller calls would miss FAISS's matrix products, which need 128,000 values of queries.
+    assert np.array_equal(index.search(queries, k=10).rows, truth())
+    assert batches == [QUERIES]
+
+
+def test_scores_do_not_depend_on_how_many_are_summed_at_once(monkeypatch):
+    images, queries = collection()
+    rows = np.random.default_rng(0).integers(0, IMAGES, (QUERIES, 18))
+    expected = np.einsum(
+        "qkd,qd->qk", images.vectors[rows].astype(np.float64), queries.vectors.astype(np.float64)
+    ).astype(np.float32)
+    for cells in (1, 2**12, 2**30):
+        monkeypatch.setattr(searching, "_CACHED", cells)
+        assert np.array_equal(searching._scores(images.vectors, queries.vectors, rows), expected)
 
 
 def test_wrap_takes_any_inner_product_index():

@@ -1,0 +1,232 @@
+"""The command line: what it prints, what it leaves, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from imgbench import cli
+
+
+@dataclass
+class Finished:
+    """What a command left: exit code, standard output, standard error."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path) -> Finished:
+    """The command, in this process: its own start would cost seconds each time."""
+    out, err = io.StringIO(), io.StringIO()
+    argv = ["imgbench", *map(str, arguments)]
+    with redirect_stdout(out), redirect_stderr(err), mock.patch.object(sys, "argv", argv):
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as done:
+            code = int(done.code or 0)
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> Finished:
+    return run(
+        "run", "--corpus", "scenes:200?queries=60", "--index", "IVF4,Flat?nprobe=1,4",
+        "--measure", "nDCG@10", "--measure", "Success@1", "--latency-calls", "20",
+        "--out", folder / "out", "--cache", folder / "cache",
+    )  # fmt: skip
+
+
+def test_run_prints_the_table_and_saves_everything(done: Finished, folder: Path) -> None:
+    assert done.returncode == 0, done.stderr
+    assert "IVF4,Flat?nprobe=4" in done.stdout
+    assert "scenes:200" in done.stdout
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        "results.json", "per_query.parquet", "qrels.trec", "index.html", "pareto.svg", "runs",
+    }  # fmt: skip
+    results = json.loads((folder / "out" / "results.json").read_text())
+    assert list(results["margin"]) == ["nDCG@10", "Success@1"]
+    assert results["points"][1]["latency_ms"]["threads"] == 1
+
+
+def test_progress_is_silent_where_nobody_watches(done: Finished) -> None:
+    assert done.stderr.splitlines() == [done.stderr.strip()]
+    assert done.stderr.startswith("Saved in ")
+
+
+def test_verify_says_that_the_figures_hold(done: Finished, folder: Path) -> None:
+    found = run("verify", folder / "out")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "3 points scored again give the same figures to 1e-9" in found.stdout
+
+
+def test_verify_fails_on_a_changed_run(done: Finished, folder: Path, tmp_path: Path) -> None:
+    import gzip
+    import shutil
+
+    shutil.copytree(folder / "out", tmp_path / "out")
+    path = tmp_path / "out" / "runs" / "1.trec.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+    path.write_bytes(gzip.compress("".join(lines[30:]).encode()))
+    found = run("verify", tmp_path / "out")
+    assert found.returncode == cli.FAILED
+    assert "nDCG@10" in found.stderr
+
+
+def test_report_writes_the_pages_again(done: Finished, folder: Path) -> None:
+    page = folder / "out" / "index.html"
+    before = page.read_bytes()
+    page.unlink()
+    found = run("report", folder / "out")
+    assert found.returncode == 0
+    assert page.read_bytes() == before
+    assert "IVF4,Flat?nprobe=4" in found.stdout
+
+
+def test_a_second_run_encodes_nothing(done: Finished, folder: Path) -> None:
+    stores = sorted((folder / "cache").rglob("*.npy"))
+    stamps = [path.stat().st_mtime_ns for path in stores]
+    again = run(
+        "run", "--corpus", "scenes:200?queries=60", "--index", "SQ8", "--latency-calls", "20",
+        "--out", folder / "again", "--cache", folder / "cache",
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert stores
+    assert sorted((folder / "cache").rglob("*.npy")) == stores
+    assert [path.stat().st_mtime_ns for path in stores] == stamps
+
+
+def test_options_from_a_file_and_the_command_line_goes_first(folder: Path, done: object) -> None:
+    file = folder / "bench.toml"
+    file.write_text(
+        'corpus = "scenes:200?queries=60"\nencoder = "scenes"\nindex = ["SQ8", "SQ4"]\nmeasure = "RR"\n'
+        f'latency_calls = 20\nmargin = 0.5\ncache = "{folder / "cache"}"\nout = "{folder / "wrong"}"\n'
+    )
+    found = run("run", file, "--out", folder / "right", "--index", "SQ6")
+    assert found.returncode == 0, found.stderr
+    assert not (folder / "wrong").exists()
+    results = json.loads((folder / "right" / "results.json").read_text())
+    assert [point["key"] for point in results["points"]] == ["Flat", "SQ6"]
+    assert results["margin"] == {"RR": 0.5}
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> dict[str, Path]:
+    dice = np.random.default_rng(0)
+    images = dice.normal(size=(60, 16)).astype(np.float32)
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    paths = {name: tmp_path / f"{name}.npy" for name in ("images", "queries")}
+    np.save(paths["images"], images)
+    np.save(paths["queries"], images[:20])
+    paths["qrels"] = tmp_path / "qrels.csv"
+    rows = "".join(f"{row},{row},1\n" for row in range(20))
+    paths["qrels"].write_text("query_id,document_id,relevance\n" + rows)
+    return paths
+
+
+def test_vectors_that_exist_already(vectors: dict[str, Path], tmp_path: Path) -> None:
+    given = [word for name, path in vectors.items() for word in (f"--{name}", path)]
+    found = run("run", *given, "--index", "SQ8", "--latency-calls", "20", "--out", tmp_path / "out")
+    assert found.returncode == 0, found.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["points"][0]["quality"]["nDCG@10"]["mean"] == 1.0
+    assert results["encoders"][0]["name"] == "images"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentences"),
+    [
+        (["--corpus", "scene"], "'scene' is not a corpus, nor a folder that exists. Known: scenes. Did"),
+        (["--encoder", "toi:x"], "'toi' is not an encoder family. Known: open_clip, scenes, timm,"),
+        (["--corpus", "scenes:100", "--index", "IVF4,Flt"], "IVF4,Flt"),
+        (["--corpus", "scenes:100", "--measure", "nDGC@10"], "Did you mean 'nDCG@10'?"),
+        (["--images", "a.npy"], "--images came together. Vectors need --images, --queries and --qrels"),
+        (["nowhere.toml"], "nowhere.toml cannot be read"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_three_sentences_and_nothing_is_left(
+    arguments: list[str], sentences: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = run("run", *arguments, "--out", "out", "--cache", "cache")
+    assert found.returncode == cli.WRONG
+    assert found.stdout == ""
+    assert found.stderr.startswith("imgbench: ")
+    assert sentences in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_option_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text('corpsu = "scenes"\n')
+    found = run("run", tmp_path / "bench.toml")
+    assert found.returncode == cli.WRONG
+    assert "'corpsu' is not an option of imgbench run." in found.stderr
+    assert "Did you mean 'corpus'?" in found.stderr
+
+
+def test_a_wrong_flag_is_a_usage_error() -> None:
+    assert run("run", "--indx", "Flat").returncode == cli.WRONG
+
+
+def test_verify_of_a_folder_without_results(tmp_path: Path) -> None:
+    found = run("verify", tmp_path)
+    assert found.returncode == cli.WRONG
+    assert "There is no results.json in" in found.stderr
+
+
+def test_an_interrupted_run_keeps_what_is_done(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "imgbench.cli", "run", "--corpus", "scenes:60000?queries=60", "--index", "SQ8",
+        "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 100
+        # The queries' shard is the first thing kept.
+        while not list((tmp_path / "cache").rglob("*.npy")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_an_error_in_a_process_of_its_own_has_no_traceback() -> None:
+    command = [sys.executable, "-m", "imgbench.cli", "run", "--corpus", "scenes:1"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (cli.WRONG, "")
+    assert found.stderr.splitlines()[-1].startswith("imgbench: scenes was asked for 1 images.")
+    assert "Traceback" not in found.stderr
+
+
+def test_env_names_what_results_depend_on() -> None:
+    found = json.loads(run("env").stdout)
+    assert {"python", "packages", "cpu", "cores", "gpu", "faiss_compile_options"} <= set(found)
+    assert found["packages"]["faiss-gpu" if "faiss-gpu" in found["packages"] else "faiss-cpu"]
+
+
+def test_encoders_lists_every_preset() -> None:
+    from imgbench.encoders import presets
+
+    printed = run("encoders").stdout
+    assert all(preset.name in printed for preset in presets.table())
