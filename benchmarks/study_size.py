@@ -1,0 +1,112 @@
+"""One `imgbench run` at the size of a real study: how long it takes and how much memory.
+
+    python benchmarks/study_size.py --folder study
+
+makes 68,154 image vectors of 1024 dimensions and 10,725 queries (five for each of 2,145 images), as files,
+and compares exact search with three points of IVF and two of HNSW. The vectors are clustered like a photo
+library's; a query is its image plus much noise, so that exact search finds about half of what it should.
+They are made: their quality says nothing about a real encoder, the times and the memory do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+DIM, CLUSTERS, CAPTIONS = 1024, 500, 5
+SPREAD = 0.65  # of an image around the centre of its cluster, whose length is 1
+NOISE = 4.0, 10.0  # of a query around its image, whose length is 1; each query draws its own
+CHUNK = 4096
+INDEXES = ("IVF512,Flat?nprobe=1,8,32", "HNSW32?efSearch=16,64")
+
+
+def main() -> None:
+    options = _options()
+    folder = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    make(folder, images=options.images, photos=options.photos, seed=options.seed)
+    print(f"made {options.images:,} x {DIM} in {time.perf_counter() - start:.1f} s", flush=True)
+    start = time.perf_counter()
+    subprocess.run(command(folder, options.threads), check=True)  # noqa: S603  our own command
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # Linux counts KiB
+    print(f"\nwall time {seconds:.1f} s, peak memory {peak:.2f} GiB, {options.threads} threads")
+    points = json.loads((folder / "out" / "results.json").read_text(encoding="utf-8"))["points"]
+    built = {point["index"]: point["train_seconds"] + point["add_seconds"] for point in points}
+    print("training and adding:", ", ".join(f"{name} {spent:.1f} s" for name, spent in built.items()))
+
+
+def command(folder: Path, threads: int) -> list[str]:
+    """What a user with these files would type."""
+    files = [f"--{name}={folder / file}" for name, file in FILES.items()]
+    indexes = [f"--index={index}" for index in INDEXES]
+    out = [f"--out={folder / 'out'}", f"--threads={threads}"]
+    return [sys.executable, "-m", "imgbench.cli", "run", *files, *indexes, *out]
+
+
+FILES = {"images": "images.npy", "queries": "queries.npy", "qrels": "qrels.csv"}
+
+
+def make(folder: Path, *, images: int, photos: int, seed: int) -> None:
+    """Vectors, ids and judgements. The photos that are asked for stand first among the images."""
+    rng = np.random.default_rng(seed)
+    centres = _unit(rng.standard_normal((CLUSTERS, DIM), dtype=np.float32))
+    gallery = _open(folder / FILES["images"], images)
+    for rows in _chunks(images):
+        near = SPREAD * _noise(rng, len(rows))
+        gallery[rows.start : rows.stop] = _unit(centres[rng.integers(CLUSTERS, size=len(rows))] + near)
+    asked = _open(folder / FILES["queries"], CAPTIONS * photos)
+    for rows in _chunks(CAPTIONS * photos):
+        photo = gallery[np.array(rows) // CAPTIONS].astype(np.float32)
+        loud = rng.uniform(*NOISE, (len(rows), 1)).astype(np.float32)
+        asked[rows.start : rows.stop] = _unit(photo + loud * _noise(rng, len(rows)))
+    names = [f"image_{row:06d}.jpg" for row in range(images)]
+    queries = [
+        f"image_{row // CAPTIONS:06d}_caption_{row % CAPTIONS:02d}" for row in range(CAPTIONS * photos)
+    ]
+    (folder / "images.ids.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    (folder / "queries.ids.txt").write_text("\n".join(queries) + "\n", encoding="utf-8")
+    with (folder / FILES["qrels"]).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["query_id", "document_id", "relevance"])
+        writer.writerows((query, names[row // CAPTIONS], 1) for row, query in enumerate(queries))
+
+
+def _open(path: Path, rows: int) -> np.memmap:
+    return np.lib.format.open_memmap(path, "w+", dtype=np.float16, shape=(rows, DIM))
+
+
+def _chunks(rows: int) -> list[range]:
+    return [range(start, min(start + CHUNK, rows)) for start in range(0, rows, CHUNK)]
+
+
+def _noise(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """Vectors in any direction whose length is about 1."""
+    return rng.standard_normal((rows, DIM), dtype=np.float32) / np.float32(np.sqrt(DIM))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("study"), help="takes 160 MB of vectors and out/")
+    parser.add_argument("--images", type=int, default=68_154)
+    parser.add_argument("--photos", type=int, default=2_145, help="images with five queries each")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
