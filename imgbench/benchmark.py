@@ -314,8 +314,9 @@ def _depth(judge: Evaluator, k: int | None, images: int) -> int:
 
 def _command() -> str:
     """The command line that is running, or the name of the function where there is none."""
-    program = Path(sys.argv[0]).name if sys.argv else ""
-    return shlex.join(["imgbench", *sys.argv[1:]]) if program == "imgbench" else "imgbench.benchmark(...)"
+    program = Path(sys.argv[0]) if sys.argv else Path()
+    ours = program.stem == "imgbench" or program.parts[-2:] == ("imgbench", "cli.py")
+    return shlex.join(["imgbench", *sys.argv[1:]]) if ours else "imgbench.benchmark(...)"
 
 
 @contextmanager
