@@ -1,10 +1,11 @@
-"""The sessions of imgbench: `nox -s bench`, `nox -s tests`, `nox -s lint`. They share one environment.
+"""The sessions of imgbench: `nox -s bench`, `nox -s tests`, `nox -s lint`, which share one environment (`env`).
 
-The first session installs everything (a few minutes); after that, sessions start in seconds.
+The first session installs everything (a few minutes, several GB); after that, sessions start in seconds.
 """
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,52 +13,55 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests", "lint"]
-nox.options.default_venv_backend = "venv"
+nox.options.envdir = ".nox"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-ENVIRONMENT = ".nox/imgbench"
+ENVIRONMENT = Path(".nox", "env").resolve()
+BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 BENCH_OUT = Path("bench-out")
 
 
-def _install(session: nox.Session) -> None:
-    """The package and its tools, in the versions that were tested."""
+@nox.session(venv_backend="venv", reuse_venv=True, default=False)
+def env(session: nox.Session) -> None:
+    """The shared environment: the package and its tools, in the versions that were tested."""
     groups = nox.project.dependency_groups(PYPROJECT, "tests", "lint")
     session.install("--constraint", "constraints.txt", "--editable", ".", *groups)
 
 
-@nox.session(venv_location=ENVIRONMENT, reuse_venv=True)
+@nox.session(venv_backend="none", requires=["env"])
 def bench(session: nox.Session) -> None:
     """The main job, then how fast imgbench itself is; both are saved in bench-out, the table comes last.
 
     Arguments after -- go to `imgbench run`: nox -s bench -- --corpus my_folder --encoder metaclip-1.2
     """
-    _install(session)
-    session.run("imgbench", "run", "--out", str(BENCH_OUT), *session.posargs)
     out = _chosen(session.posargs)
-    speeds = out / "speed.json"
-    session.run(
-        "pytest", "benchmarks", "-q", "--no-header", "--benchmark-enable", "--benchmark-only",
-        "--benchmark-columns=median,iqr,rounds", f"--benchmark-json={speeds}",
+    _run(session, "imgbench", "run", "--out", str(BENCH_OUT), *session.posargs)
+    _run(
+        session, "pytest", "benchmarks", "-q", "--no-header", "--benchmark-enable", "--benchmark-only",
+        "--benchmark-columns=median,iqr,rounds", f"--benchmark-json={out / 'speed.json'}",
     )  # fmt: skip
-    session.run("python", "benchmarks/ratios.py", str(speeds))
-    session.run("imgbench", "report", str(out))
+    _run(session, "python", "benchmarks/ratios.py", str(out / "speed.json"))
+    _run(session, "imgbench", "report", str(out))
 
 
-@nox.session(venv_location=ENVIRONMENT, reuse_venv=True)
+@nox.session(venv_backend="none", requires=["env"])
 def tests(session: nox.Session) -> None:
     """Every test, the docstrings' examples, the README's, the notebook. Arguments after -- go to pytest."""
-    _install(session)
-    session.run("pytest", *session.posargs)
+    _run(session, "pytest", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT, reuse_venv=True)
+@nox.session(venv_backend="none", requires=["env"])
 def lint(session: nox.Session) -> None:
     """ruff, pyright in strict mode, and the order of the imports."""
-    _install(session)
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("pyright", "--pythonpath", str(Path(session.virtualenv.bin) / "python"))
-    session.run("lint-imports")
+    _run(session, "ruff", "check", ".")
+    _run(session, "ruff", "format", "--check", ".")
+    _run(session, "pyright", "--pythonpath", str(BIN / "python"))
+    _run(session, "lint-imports")
+
+
+def _run(session: nox.Session, program: str, *arguments: str) -> None:
+    """A program of the shared environment."""
+    session.run(str(BIN / program), *arguments, external=True)
 
 
 def _chosen(posargs: list[str]) -> Path:
