@@ -1,4 +1,4 @@
-"""The sessions of imgbench: `nox -s bench`, `nox -s tests`, `nox -s lint`, which share one environment (`env`).
+"""The sessions of imgbench: `nox -s bench`, `nox -s tests`, `nox -s lint`. They share one environment, `env`.
 
 The first session installs everything (a few minutes, several GB); after that, sessions start in seconds.
 """
