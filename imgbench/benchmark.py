@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from imgbench import environment, significance
-from imgbench.corpus import Corpus
+from imgbench.corpus import Corpus, Notice
 from imgbench.embeddings import CACHE, Embeddings, embed
 from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError
@@ -34,7 +34,7 @@ MARGIN = 0.005
 CONFIDENCE = 0.95
 SCHEMA = 1
 DEPTH = 100
-"""Hits a query where no measure has a cutoff."""
+"""Hits a query where a measure has no cutoff."""
 _FEWEST_FOR_A_LIST = 39  # images a list, below which FAISS's k-means warns
 _MANY_LISTS = 64
 _FEWEST_PARTS = 8
@@ -90,7 +90,7 @@ def benchmark(
     `indexes` are specifications such as "IVF256,Flat?nprobe=1,4,16"; exact search ("Flat") is always there
     and is what the others are compared with. `margin` is the loss that would be acceptable, in units of the
     measure: one for all or one for each. `k` is the depth of every search (default: the largest cutoff among
-    the measures).
+    the measures, and at least 100 if one of them has none); fewer than a measure looks at is an InputError.
 
     Names, grids and sizes are checked before the first image is read: InputError for unknown encoders,
     indexes, measures and search parameters, and for more lists or hits than images.
@@ -145,6 +145,7 @@ class _Space:
     about: dict[str, Any]
     images: Embeddings
     queries: Embeddings
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class _Task:
     def check(self, dims: Iterable[int]) -> None:
         """InputError for an index, a parameter, a margin or a confidence that cannot work."""
         for spec, dim in itertools.product(self.specs, dims):
-            Index.check(spec, dim=dim, images=self.corpus["images"])
+            Index.check(spec, dim=dim, images=self.corpus["images"], seed=self.seed)
         nothing = np.zeros((1, len(self.judge.query_ids)))
         for bound in set(self.margins.values()):
             significance.paired(nothing, self.judge.clusters, margin=bound, confidence=self.confidence)
@@ -172,8 +173,10 @@ class _Task:
     def measured(self, space: _Space, say: Say) -> Points:
         """The operating points of one space."""
         name = space.about["name"]
+        # Unreadable images have no vector: a small index may hold fewer images than the corpus.
+        k = min(self.k, len(space.images))
         return measure(
-            self.specs, space.images, space.queries, k=self.k, seed=self.seed, protocol=self.protocol,
+            self.specs, space.images, space.queries, k=k, seed=self.seed, protocol=self.protocol,
             say=lambda what: say(f"{name}: {what}"),
         )  # fmt: skip
 
@@ -181,9 +184,10 @@ class _Task:
         """Everything that was measured, judged."""
         spaces = {space.about["name"]: points for space, points in measured}
         outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed)
+        found = [str(notice) for space, _ in measured for notice in space.notices if notice.count]
         results = {
             "schema": SCHEMA,
-            "corpus": self.corpus,
+            "corpus": self.corpus | {"notices": self.corpus["notices"] + found},
             "encoders": [space.about for space, _ in measured],
             "baseline": BASELINE,
             "margin": self.margins,
@@ -257,7 +261,15 @@ def _given(name: str, images: Embeddings, queries: Embeddings, judge: Evaluator)
         "images_per_second": None,
         "fingerprint": images.fingerprint,
     }
-    return _Space(about, images, queries)
+    there = set(queries.ids)
+    unanswered = [query for query in judge.query_ids if query not in there]
+    lost = Notice.of("judged queries without a vector", unanswered, f"which score 0 in {name}")
+    return _Space(about, images, queries, (lost, _unreadable(name, images)))
+
+
+def _unreadable(name: str, images: Embeddings) -> Notice:
+    reasons = [f"{image}: {reason}" for image, reason in images.quarantine]
+    return Notice.of("unreadable images", reasons, f"without a vector in {name}, so never found")
 
 
 def _models(encoders: Encoder | str | Sequence[Encoder | str]) -> list[Encoder]:
@@ -284,7 +296,7 @@ def _embedded(corpus: Corpus, model: Encoder, cache: str | Path, *, progress: bo
         "fingerprint": model.fingerprint,
         "unreadable_images": len(images.quarantine),
     }
-    return _Space(about, images, queries)
+    return _Space(about, images, queries, (_unreadable(model.name, images),))
 
 
 def _specs(indexes: Sequence[str] | None, images: int, dims: Sequence[int]) -> tuple[IndexSpec, ...]:
@@ -301,13 +313,21 @@ def _specs(indexes: Sequence[str] | None, images: int, dims: Sequence[int]) -> t
 
 
 def _depth(judge: Evaluator, k: int | None, images: int) -> int:
-    """The depth of every search: as deep as the measures look, unless the caller says otherwise."""
+    """The depth of every search: as deep as the measures look, unless the caller asks for more."""
+    cutoffs = [int(measure["cutoff"]) for measure in judge.measures if "cutoff" in measure.params]
+    deepest = min(max(cutoffs, default=1), images)
     if k is None:
-        cutoffs = [int(measure["cutoff"]) for measure in judge.measures if "cutoff" in measure.params]
-        return min(max(cutoffs, default=DEPTH), images)
+        endless = len(cutoffs) < len(judge.measures)
+        return max(deepest, min(DEPTH, images)) if endless else deepest
     if not 1 <= k <= images:
         raise InputError(
             f"k is {k}.", f"The corpus has {images:,} images.", f"Choose k from 1 to {images:,}."
+        )
+    if k < deepest:
+        raise InputError(
+            f"k is {k}.",
+            f"The measures look at {deepest} images.",
+            f"Choose k from {deepest}, or leave it out.",
         )
     return k
 

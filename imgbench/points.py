@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from imgbench import environment, timing
 from imgbench.embeddings import Embeddings
+from imgbench.errors import InputError
 from imgbench.index import Index, IndexSpec
 from imgbench.index.spec import Number
 from imgbench.run import Run
@@ -32,6 +33,12 @@ class Protocol:
     throughput_repeats: int = 5
     throughput_seconds: float = 5.0
     threads: int = field(default_factory=environment.cores)
+
+    def __post_init__(self) -> None:
+        for name in ("latency_calls", "throughput_repeats", "threads"):
+            if getattr(self, name) < 1:
+                came = f"{name} is {getattr(self, name)}."
+                raise InputError(came, "Timing needs at least 1.", "Leave it out for the default.")
 
 
 @dataclass(frozen=True)

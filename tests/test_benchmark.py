@@ -218,6 +218,11 @@ def test_indexes_are_not_built_twice(corpus: Corpus, monkeypatch: pytest.MonkeyP
         ({"measures": ["nDGC@10"]}, "Did you mean 'nDCG@10'?"),
         ({"k": 0}, "k is 0. The corpus has 400 images. Choose k from 1 to 400."),
         ({"k": 401}, "k is 401. The corpus has 400 images. Choose k from 1 to 400."),
+        (
+            {"k": 5},
+            "k is 5. The measures look at 10 images. Choose k from 10, or leave it out.",
+        ),
+        ({"seed": -1}, "The seed is -1. It is a whole number below 1,000,000,000."),
         ({"margin": -0.1}, "The margin is -0.1."),
         ({"confidence": 2}, "The confidence is 2."),
     ],
@@ -232,6 +237,41 @@ def test_wrong_settings_are_found_before_any_image_is_read(
     with pytest.raises(InputError) as error:
         benchmark(corpus, Blind({}), protocol=QUICK, cache=None, **options)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("setting", ["latency_calls", "throughput_repeats", "threads"])
+def test_a_protocol_that_times_nothing_is_refused(setting: str) -> None:
+    with pytest.raises(InputError, match=f"{setting} is 0. Timing needs at least 1."):
+        Protocol(**{setting: 0})
+
+
+def test_a_measure_without_a_cutoff_sees_more_than_another_measures_cutoff(corpus: Corpus) -> None:
+    both = {"indexes": (), "protocol": QUICK, "cache": None}
+    found = benchmark(corpus, encoder_of(corpus, 20.0), measures=["R@1", "AP"], **both)
+    alone = benchmark(corpus, encoder_of(corpus, 20.0), measures=["AP"], **both)
+    assert point(found, "Flat")["quality"]["AP"] == point(alone, "Flat")["quality"]["AP"]
+
+
+def test_an_unreadable_image_is_counted_even_where_every_image_is_asked_for() -> None:
+    scenes = Corpus.load("scenes:10", queries=20)
+    images = dict(zip(scenes.image_ids, scenes.images, strict=True)) | {"scene_000003": b"broken"}
+    queries = dict(zip(scenes.query_ids, scenes.query_texts, strict=True))
+    broken = Corpus.build(name="broken", images=images, queries=queries, qrels=scenes.qrels)
+    found = benchmark(broken, encoder_of(scenes, 20.0), indexes=["SQ8"], protocol=QUICK, cache=None)
+    assert found.results["encoders"][0]["unreadable_images"] == 1
+    assert (
+        "unreadable images: 1, without a vector in colours, so never found "
+        "(scene_000003: no image format that Pillow knows)." in found.results["corpus"]["notices"]
+    )
+    assert "scene_000003" in found.table("markdown")
+
+
+def test_judged_queries_without_a_vector_are_counted(corpus: Corpus) -> None:
+    images, queries = ib.embed(corpus, encoder_of(corpus, 20.0), cache=None)
+    some = queries.select(range(2, 120))
+    found = benchmark(corpus.qrels, {"mine": (images, some)}, indexes=(), protocol=QUICK)
+    (notice,) = found.results["corpus"]["notices"]
+    assert notice.startswith("judged queries without a vector: 2, which score 0 in mine (")
 
 
 def test_wrong_subjects(corpus: Corpus) -> None:

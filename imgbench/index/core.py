@@ -57,16 +57,17 @@ class Index:
     _faiss: Any = field(default=None, repr=False)
 
     @staticmethod
-    def check(spec: str | IndexSpec, *, dim: int, images: int) -> IndexSpec:
+    def check(spec: str | IndexSpec, *, dim: int, images: int, seed: int = 0) -> IndexSpec:
         """The parsed specification, or the error that `build` would raise, found before any work.
 
         InputError: text that FAISS cannot read, a family that cannot rank by inner product, more lists or
         centroids than images, a PQ that does not divide `dim`, a search parameter that the index lacks, no
-        GPU for `gpu:`.
+        GPU for `gpu:`, a seed that is no whole number from 0 to a billion.
 
         >>> Index.check("IVF8,Flat?nprobe=1,4", dim=2, images=100).grid
         ({'nprobe': 1}, {'nprobe': 4})
         """
+        _check_seed(seed)
         parsed = IndexSpec.parse(spec) if isinstance(spec, str) else spec
         _empty(parsed, dim, images)
         return parsed
@@ -81,10 +82,7 @@ class Index:
         those of FAISS's own seeds. `threads` limits FAISS while it builds. The grid of the specification is
         checked and otherwise left to the caller. InputError as in `check`.
         """
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < training.SEEDS:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InputError(
-                f"The seed is {seed!r}.", f"It is a whole number below {training.SEEDS:,}.", "Pass seed=0."
-            )
+        _check_seed(seed)
         parsed = IndexSpec.parse(spec) if isinstance(spec, str) else spec
         index = _empty(parsed, images.dim, len(images))
         training.prepare(index, seed)
@@ -270,6 +268,13 @@ def _empty(spec: IndexSpec, dim: int, images: int) -> FaissIndex:
     for params in spec.grid:
         named.complete(index, spec.name, params)
     return index
+
+
+def _check_seed(seed: int) -> None:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < training.SEEDS:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            f"The seed is {seed!r}.", f"It is a whole number below {training.SEEDS:,}.", "Pass seed=0."
+        )
 
 
 def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:
