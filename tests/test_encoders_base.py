@@ -158,11 +158,11 @@ def test_truncation_cuts_first_and_normalises_then() -> None:
 def test_identity_of_an_own_encoder_follows_its_source_and_its_weights() -> None:
     class Weighted(Mine):
         def __init__(self, table: np.ndarray, path: str = "a.npz") -> None:
-            self.table, self.path, self.calls = table, path, 0
+            self.table, self.path, self._calls = table, path, 0
 
     first = Weighted(np.zeros(3))
     before = first.fingerprint
-    first.calls += 1
+    first._calls += 1
     assert first.fingerprint == before == Weighted(np.zeros(3)).fingerprint
     assert len({before, Weighted(np.ones(3)).fingerprint, Weighted(np.zeros(3), "b.npz").fingerprint}) == 3
     assert Mine().identity()["source"] != returning([[1, 2, 3]]).identity()["source"]
@@ -171,6 +171,31 @@ def test_identity_of_an_own_encoder_follows_its_source_and_its_weights() -> None
     with_model = first.fingerprint
     first.model.weight.data += 1
     assert len({before, with_model, first.fingerprint}) == 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1, 2.5, True, np.float32(2.5), (1, 2), (1, 2.0), {"a": 1}, {"a": 2}, [np.zeros(2)], torch.zeros(2)],
+    ids=repr,
+)
+def test_a_setting_of_any_plain_kind_changes_the_key(value: object) -> None:
+    plain, other, same = Mine(), Mine(), Mine()
+    other.setting = same.setting = value  # type: ignore[attr-defined]
+    plain.setting = 3  # type: ignore[attr-defined]
+    assert other.fingerprint == same.fingerprint != plain.fingerprint
+    assert Encoder.load(other, batch_size=7).fingerprint == other.fingerprint
+
+
+def test_a_change_in_a_class_between_encoder_and_ones_own_changes_the_key() -> None:
+    class Parent(Mine):
+        size = 1
+
+    class Child(Parent):
+        pass
+
+    before = Child().identity()["source"]
+    Child.__bases__ = (Mine,)
+    assert Child().identity()["source"] != before
 
 
 def test_an_identity_of_ones_own_is_the_key_and_truncation_still_counts() -> None:

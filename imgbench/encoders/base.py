@@ -129,8 +129,9 @@ class Encoder(ABC):
         """All that changes the vectors, as plain values: the key under which embeddings are kept.
 
         For an own encoder: its name, dimension and precision, the source of its class, and every attribute
-        that is a string, a path, an array or a torch module (by the hash of its contents). If its weights
-        live elsewhere, override this method or put a version into `name`.
+        that is a string, a path, an array or a torch module (by the hash of its contents), or a number, list,
+        tuple or dict, unless the name of these starts with an underscore (as a counter's should). If its
+        weights live elsewhere, override this method or put a version into `name`.
         """
         return {**self._identity(), "precision": str(self.precision), "dim": self.dim}
 
@@ -180,10 +181,8 @@ class Encoder(ABC):
         return {
             "name": self.name,
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
-            "source": identity.source_hash(type(self)),
-            "attributes": {
-                key: text for key, value in sorted(vars(self).items()) if (text := identity.described(value))
-            },
+            "source": identity.source_hash(type(self), Encoder),
+            "attributes": identity.attributes({**vars(self), "batch_size": None}),
         }
 
     def _encode(
