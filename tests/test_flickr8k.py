@@ -61,7 +61,14 @@ def encoder(example, data):
                 self.known |= {names[place]: row for place, row in zip(new, rows, strict=True)}
             return [self.known[name] for name in names]
 
-    return Remembering(data / "models")
+    encoder = Remembering(data / "models")
+    # onnxruntime's threads wait for each other by spinning: on cores that others use too, one is three times
+    # faster than two, and the decoding threads have the other core.
+    options = example.onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    path = data / "models" / "mobilenetv2_imagenet_features.onnx"
+    encoder._graph = example.onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return encoder
 
 
 @pytest.fixture(scope="session")
