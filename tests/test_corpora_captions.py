@@ -77,6 +77,7 @@ def test_a_file_listed_twice_is_an_error(tmp_path):
     ("row", "message"),
     [
         ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("[]", "names no file"),
         ('{"captions": ["x"]}', "names no file"),
         ('{"file": "images/1.jpg"}', "has the captions None"),
@@ -89,6 +90,13 @@ def test_a_bad_line_is_named(tmp_path, row, message):
         Corpus.load(make(tmp_path, [ROWS[0], row]))
     assert str(caught.value).startswith(f"Line 2 of {tmp_path / 'captions.jsonl'} ")
     assert message in str(caught.value)
+
+
+def test_a_file_is_not_the_folder_itself(tmp_path):
+    with pytest.raises(
+        InputError, match=r"names the image '\.'\. An image lies inside the corpus's folder\."
+    ):
+        Corpus.load(make(tmp_path, [ROWS[0], {"file": ".", "captions": ["x"]}]))
 
 
 def test_files_stay_inside(tmp_path):

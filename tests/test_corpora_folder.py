@@ -179,7 +179,7 @@ def test_links_stay_inside(tmp_path):
     assert "out.jpg" in Corpus.load(root, follow_links=True).image_ids
 
 
-@pytest.mark.parametrize("name", ["../../etc/x.jpg", "/etc/x.jpg", "C:\\x.jpg"])
+@pytest.mark.parametrize("name", ["../../etc/x.jpg", "/etc/x.jpg", "C:\\x.jpg", "", "."])
 def test_judged_names_stay_inside(tmp_path, name):
     with pytest.raises(
         InputError, match=r"qrels\.csv names the image .* An image lies inside the corpus's folder\."

@@ -132,6 +132,34 @@ def test_the_captions_of_a_scene_form_a_cluster() -> None:
     [
         ("scenes:5", "scenes was asked for 5 images. It draws 10 to 100,000. Choose a size between."),
         ("scenes:100?queries=300", TOO_MANY_QUERIES),
+        (
+            "scenes:many",
+            (
+                "scenes was asked for the size 'many'. It is a whole number. "
+                "Write for example scenes:20000?seed=1."
+            ),
+        ),
+        (
+            "scenes:20.5",
+            (
+                "scenes was asked for the size 20.5. It is a whole number. "
+                "Write for example scenes:20000?seed=1."
+            ),
+        ),
+        (
+            "scenes:100?queries=few",
+            (
+                "scenes was asked for the queries 'few'. It is a whole number. "
+                "Write for example scenes:20000?seed=1."
+            ),
+        ),
+        (
+            "scenes:100?size=200",
+            (
+                "The size of the corpus 'scenes' came twice. What follows the colon says it already. "
+                "Leave out size=."
+            ),
+        ),
         ("scenes:100?seed=-1", "The seed of scenes is -1. A seed is a whole number from 0. Pass seed=0."),
     ],
 )

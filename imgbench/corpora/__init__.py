@@ -54,6 +54,12 @@ def _call(family: str, given: tuple[Any, ...], options: Mapping[str, Any]) -> Co
     for name in options:
         if name not in parameters and not open_ended:
             raise unknown(f"an option of the corpus {family!r}", name, parameters)
+    if given and (twice := next((name for name in [*parameters][: len(given)] if name in options), None)):
+        raise InputError(
+            f"The {twice} of the corpus {family!r} came twice.",
+            "What follows the colon says it already.",
+            f"Leave out {twice}=.",
+        )
     needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
     if family in _OF_PATHS and not given and not {*needed} <= {*options}:
         raise InputError(

@@ -78,7 +78,7 @@ def _row(line: str, where: str) -> _Row:
     wanted = 'Wanted {"file": "images/1.jpg", "captions": ["a text"]}.'
     try:
         said = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON: {error}.", wanted, "Correct the line.") from None
     if not isinstance(said, dict) or not isinstance(said.get("file"), str) or not said["file"]:
         raise InputError(f"{where} names no file.", wanted, "Add the key 'file'.")

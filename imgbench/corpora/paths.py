@@ -74,10 +74,10 @@ def _check_link(path: Path, base: Path | None) -> None:
 
 
 def check_inside(names: Iterable[str], where: Path) -> None:
-    """InputError for the first name that is absolute or climbs out of its folder by '..'."""
+    """InputError for the first name that is empty, absolute or climbs out of its folder by '..'."""
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
             raise InputError(
                 f"{where} names the image {name!r}.",
                 "An image lies inside the corpus's folder.",

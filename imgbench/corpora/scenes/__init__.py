@@ -22,7 +22,7 @@ from imgbench.errors import InputError
 from imgbench.qrels import Qrels
 
 DEFAULT_SIZE = 20_000
-DEFAULT_QUERIES = 2_000
+DEFAULT_QUERIES = 4_000
 FEWEST, MOST = 10, 100_000
 CAPTIONS_A_SCENE = 2
 
@@ -52,7 +52,7 @@ class SceneImages(ImageSource):
 
 
 def load(size: int = DEFAULT_SIZE, *, seed: int = 0, queries: int | None = None) -> Corpus:
-    """`size` scenes and captions (2,000 or two a scene) of the first of them, with complete graded relevance.
+    """`size` scenes and captions (4,000 or two a scene) of the first of them, with complete graded relevance.
 
     A query's cluster is the scene that it was written from. Raises InputError for a size outside 10 to
     100,000 or for more queries than two a scene.
@@ -60,8 +60,8 @@ def load(size: int = DEFAULT_SIZE, *, seed: int = 0, queries: int | None = None)
     >>> load(100, queries=20)
     Corpus('scenes:100': 100 images, 20 queries in 10 clusters, ...)
     """
+    _check(size, 1 if queries is None else queries, seed)
     queries = min(DEFAULT_QUERIES, CAPTIONS_A_SCENE * size) if queries is None else queries
-    _check(size, queries, seed)
     world = draw_world(size, seed=seed)
     texts, judgements, clusters = {}, [], {}
     for number in range(queries):
@@ -83,6 +83,13 @@ def load(size: int = DEFAULT_SIZE, *, seed: int = 0, queries: int | None = None)
 
 
 def _check(size: int, queries: int, seed: int) -> None:
+    for what, value in {"size": size, "queries": queries, "seed": seed}.items():
+        if not isinstance(value, int) or isinstance(value, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"scenes was asked for the {what} {value!r}.",
+                "It is a whole number.",
+                "Write for example scenes:20000?seed=1.",
+            )
     if not FEWEST <= size <= MOST:
         raise InputError(
             f"scenes was asked for {size:,} images.",
@@ -94,7 +101,7 @@ def _check(size: int, queries: int, seed: int) -> None:
         raise InputError(
             f"scenes was asked for {queries:,} queries over {size:,} images.",
             f"It writes {CAPTIONS_A_SCENE} captions a scene, here 1 to {most:,}.",
-            f"Pass queries={min(most, 2000)} or draw more scenes.",
+            f"Pass queries={min(most, DEFAULT_QUERIES)} or draw more scenes.",
         )
     if seed < 0:
         raise InputError(f"The seed of scenes is {seed}.", "A seed is a whole number from 0.", "Pass seed=0.")
