@@ -105,6 +105,8 @@ def _hashed(image: ImageInput) -> bytes:
         except OSError:
             # A file that vanished or may not be read has no content; encoding lists it as unreadable.
             return hashlib.sha256(b"unreadable").digest()
+    if image.mode in {"P", "PA"}:  # their bytes are numbers of colours: equal under any palette
+        image = image.convert("RGBA")
     pixels = hashlib.sha256(f"{image.mode} {image.size} ".encode())
     pixels.update(image.tobytes())
     return pixels.digest()

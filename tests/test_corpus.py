@@ -147,6 +147,11 @@ def test_digest_of_decoded_images_is_of_their_pixels():
     red, blue = Image.new("RGB", (2, 1), "red"), Image.new("RGB", (2, 1), "blue")
     assert ImageItems([red]).digest() == ImageItems([red.copy()]).digest()
     assert len({ImageItems([image]).digest() for image in (red, blue, red.resize((1, 2)))}) == 3
+    one, other = Image.new("P", (2, 2)), Image.new("P", (2, 2))
+    one.putpalette([255, 0, 0])
+    other.putpalette([0, 0, 255])
+    assert one.tobytes() == other.tobytes()
+    assert ImageItems([one]).digest() != ImageItems([other]).digest()
 
 
 def test_a_mapping_of_paths_stays_paths(tmp_path):
