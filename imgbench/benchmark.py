@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from imgbench import environment, significance
-from imgbench.corpus import Corpus, Notice
-from imgbench.embeddings import CACHE, Embeddings, embed
+from imgbench.corpus import Corpus
+from imgbench.embeddings import CACHE, Embeddings
 from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError
 from imgbench.evaluator import DEFAULT_MEASURES, Evaluator
@@ -25,6 +25,7 @@ from imgbench.outcome import Outcome
 from imgbench.points import Points, Protocol, measure
 from imgbench.qrels import Qrels
 from imgbench.report import Report
+from imgbench.spaces import Space, embedded, given, models
 
 if TYPE_CHECKING:
     from ir_measures import Measure
@@ -102,20 +103,20 @@ def benchmark(
     >>> [point["key"] for point in report.results["points"]]
     ['Flat', 'IVF4,Flat?nprobe=1', 'IVF4,Flat?nprobe=4']
     """
-    spaces: Iterable[_Space]
+    spaces: Iterable[Space]
     if isinstance(corpus, str | Path):
         corpus = Corpus.load(corpus)
     if isinstance(encoders, Mapping):
         judge = _judge(corpus, measures)
-        given = [_given(name, *pair, judge) for name, pair in encoders.items()]
-        about = _about(corpus, judge, given[0])
-        spaces, dims = given, [space.images.dim for space in given]
+        brought = [given(name, *pair, judge) for name, pair in encoders.items()]
+        about = _about(corpus, judge, brought[0])
+        spaces, dims = brought, [space.images.dim for space in brought]
     elif isinstance(corpus, Corpus):
         judge = _judge(corpus, measures)
-        models = _models(encoders)
+        loaded = models(encoders)
         about = _about(corpus, judge, None)
-        spaces = (_embedded(corpus, model, cache, progress=progress) for model in models)
-        dims = [model.dim for model in models]
+        spaces = (embedded(corpus, model, cache, progress=progress) for model in loaded)
+        dims = [model.dim for model in loaded]
     else:
         raise InputError(
             "Judgements came without images.",
@@ -136,16 +137,6 @@ def benchmark(
     task.check(dims)
     with _teller(progress=progress) as say:
         return task.report([(space, task.measured(space, say)) for space in spaces])
-
-
-@dataclass(frozen=True)
-class _Space:
-    """One encoder's vectors of a corpus, and what results.json says of the encoder."""
-
-    about: dict[str, Any]
-    images: Embeddings
-    queries: Embeddings
-    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +161,7 @@ class _Task:
         for bound in set(self.margins.values()):
             significance.paired(nothing, self.judge.clusters, margin=bound, confidence=self.confidence)
 
-    def measured(self, space: _Space, say: Say) -> Points:
+    def measured(self, space: Space, say: Say) -> Points:
         """The operating points of one space."""
         name = space.about["name"]
         # Unreadable images have no vector: a small index may hold fewer images than the corpus.
@@ -180,7 +171,7 @@ class _Task:
             say=lambda what: say(f"{name}: {what}"),
         )  # fmt: skip
 
-    def report(self, measured: Sequence[tuple[_Space, Points]]) -> Report:
+    def report(self, measured: Sequence[tuple[Space, Points]]) -> Report:
         """Everything that was measured, judged."""
         spaces = {space.about["name"]: points for space, points in measured}
         outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed)
@@ -220,7 +211,7 @@ def _judge(corpus: Corpus | Judgements, measures: Sequence[str | Measure]) -> Ev
     )
 
 
-def _about(corpus: Corpus | Judgements, judge: Evaluator, space: _Space | None) -> dict[str, Any]:
+def _about(corpus: Corpus | Judgements, judge: Evaluator, space: Space | None) -> dict[str, Any]:
     """`corpus` of results.json."""
     known = corpus.image_ids if isinstance(corpus, Corpus) else space.images.ids if space else ()
     queries = corpus.query_ids if isinstance(corpus, Corpus) else space.queries.ids if space else ()
@@ -240,70 +231,11 @@ def _about(corpus: Corpus | Judgements, judge: Evaluator, space: _Space | None) 
     }
 
 
-def _given(name: str, images: Embeddings, queries: Embeddings, judge: Evaluator) -> _Space:
-    """Vectors that came without an encoder."""
-    if images.dim != queries.dim:
-        raise InputError(
-            f"The images of {name} have {images.dim} dimensions and its queries {queries.dim}.",
-            "Both sides must come from one encoder.",
-            "Pass vectors of one space.",
-        )
-    if not set(judge.query_ids).intersection(queries.ids):
-        raise InputError(
-            f"No judged query (such as {judge.query_ids[0]!r}) is among the queries of {name}.",
-            f"Ids such as {queries.ids[0]!r} came.",
-            "Give the vectors the ids of the judgements.",
-        )
-    about = {
-        "name": name,
-        "dim": images.dim,
-        "precision": None,
-        "images_per_second": None,
-        "fingerprint": images.fingerprint,
-    }
-    there = set(queries.ids)
-    unanswered = [query for query in judge.query_ids if query not in there]
-    lost = Notice.of("judged queries without a vector", unanswered, f"which score 0 in {name}")
-    return _Space(about, images, queries, (lost, _unreadable(name, images)))
-
-
-def _unreadable(name: str, images: Embeddings) -> Notice:
-    reasons = [f"{image}: {reason}" for image, reason in images.quarantine]
-    return Notice.of("unreadable images", reasons, f"without a vector in {name}, so never found")
-
-
-def _models(encoders: Encoder | str | Sequence[Encoder | str]) -> list[Encoder]:
-    models = [
-        Encoder.load(each) for each in ([encoders] if isinstance(encoders, str | Encoder) else encoders)
-    ]
-    names = [model.name for model in models]
-    if not models:
-        raise InputError("No encoder came.", "A benchmark needs at least one.", "Pass 'scenes', for example.")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(
-            f"The encoder {twice[0]!r} came twice.", "Points are named by it.", "Name each encoder once."
-        )
-    return models
-
-
-def _embedded(corpus: Corpus, model: Encoder, cache: str | Path, *, progress: bool) -> _Space:
-    images, queries = embed(corpus, model, cache=cache, progress=progress)
-    about = {
-        "name": model.name,
-        "dim": model.dim,
-        "precision": str(model.precision),
-        "images_per_second": images.rows_per_second,
-        "fingerprint": model.fingerprint,
-        "unreadable_images": len(images.quarantine),
-    }
-    return _Space(about, images, queries, (_unreadable(model.name, images),))
-
-
 def _specs(indexes: Sequence[str] | None, images: int, dims: Sequence[int]) -> tuple[IndexSpec, ...]:
     """The grids, exact search first, each operating point once."""
     asked = default_indexes(images, math.gcd(*dims)) if indexes is None else indexes
-    given = [IndexSpec.parse(text) for text in asked]
-    specs = [IndexSpec.parse(BASELINE), *(spec for spec in given if spec.text != BASELINE)]
+    parsed = [IndexSpec.parse(text) for text in asked]
+    specs = [IndexSpec.parse(BASELINE), *(spec for spec in parsed if spec.text != BASELINE)]
     keys = [spec.key(params) for spec in specs for params in spec.grid]
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise InputError(
@@ -341,9 +273,7 @@ def _command() -> str:
 
 @contextmanager
 def _teller(*, progress: bool) -> Generator[Say]:
-    """Says on standard error what is being done: one line that is written over, in a terminal or a
-    notebook.
-    """
+    """Says on standard error what is being done: one line that is written over, also in a notebook."""
     if not progress:
         yield lambda _: None
         return

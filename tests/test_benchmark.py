@@ -142,6 +142,7 @@ def timeless(results: dict) -> dict:
     bare = copy.deepcopy(results)
     bare.pop("baseline_drift")
     bare["environment"].pop("threads")
+    bare["environment"].pop("git")  # somebody may commit meanwhile
     for encoder in bare["encoders"]:
         encoder.pop("images_per_second")
     for each in bare["points"]:

@@ -20,7 +20,7 @@ MEASURES = ("nDCG@10", "AP@10", "R@10", "P@10")
 def measure(spec: str, encoder: ib.Encoder) -> dict[str, float]:
     """Exact search over a corpus, to four digits."""
     corpus = ib.Corpus.load(spec)
-    images, queries = ib.embed(corpus, encoder, cache=None, progress=True)
+    images, queries = ib.embed(corpus, encoder, progress=True)
     run = ib.Index.build("Flat", images).search(queries, k=10)
     return {name: round(value, 4) for name, value in ib.Evaluator(corpus.qrels, MEASURES).score(run).items()}
 

@@ -1,0 +1,83 @@
+"""Vector spaces of a corpus: made by an encoder, or brought along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgbench.corpus import Corpus, Notice
+from imgbench.embeddings import Embeddings, embed
+from imgbench.encoders.base import Encoder
+from imgbench.errors import InputError
+from imgbench.evaluator import Evaluator
+
+
+@dataclass(frozen=True)
+class Space:
+    """One encoder's vectors of a corpus, and what results.json says of the encoder."""
+
+    about: dict[str, Any]
+    images: Embeddings
+    queries: Embeddings
+    notices: tuple[Notice, ...] = ()
+
+
+def given(name: str, images: Embeddings, queries: Embeddings, judge: Evaluator) -> Space:
+    """Vectors that came without an encoder."""
+    if images.dim != queries.dim:
+        raise InputError(
+            f"The images of {name} have {images.dim} dimensions and its queries {queries.dim}.",
+            "Both sides must come from one encoder.",
+            "Pass vectors of one space.",
+        )
+    if not set(judge.query_ids).intersection(queries.ids):
+        raise InputError(
+            f"No judged query (such as {judge.query_ids[0]!r}) is among the queries of {name}.",
+            f"Ids such as {queries.ids[0]!r} came.",
+            "Give the vectors the ids of the judgements.",
+        )
+    about = {
+        "name": name,
+        "dim": images.dim,
+        "precision": None,
+        "images_per_second": None,
+        "fingerprint": images.fingerprint,
+    }
+    there = set(queries.ids)
+    unanswered = [query for query in judge.query_ids if query not in there]
+    lost = Notice.of("judged queries without a vector", unanswered, f"which score 0 in {name}")
+    return Space(about, images, queries, (lost, _unreadable(name, images)))
+
+
+def _unreadable(name: str, images: Embeddings) -> Notice:
+    reasons = [f"{image}: {reason}" for image, reason in images.quarantine]
+    return Notice.of("unreadable images", reasons, f"without a vector in {name}, so never found")
+
+
+def models(encoders: Encoder | str | Sequence[Encoder | str]) -> list[Encoder]:
+    """The encoders, each once: points are named by them."""
+    found = [Encoder.load(each) for each in ([encoders] if isinstance(encoders, str | Encoder) else encoders)]
+    names = [model.name for model in found]
+    if not found:
+        raise InputError("No encoder came.", "A benchmark needs at least one.", "Pass 'scenes', for example.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(
+            f"The encoder {twice[0]!r} came twice.", "Points are named by it.", "Name each encoder once."
+        )
+    return found
+
+
+def embedded(corpus: Corpus, model: Encoder, cache: str | Path | None, *, progress: bool) -> Space:
+    """The space of an encoder, kept in `cache`."""
+    images, queries = embed(corpus, model, cache=cache, progress=progress)
+    about = {
+        "name": model.name,
+        "dim": model.dim,
+        "precision": str(model.precision),
+        "images_per_second": images.rows_per_second,
+        "fingerprint": model.fingerprint,
+        "unreadable_images": len(images.quarantine),
+    }
+    return Space(about, images, queries, (_unreadable(model.name, images),))
