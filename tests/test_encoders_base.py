@@ -71,6 +71,18 @@ def test_batches_keep_order_and_values(batch_size: int) -> None:
     np.testing.assert_array_equal(encoder.encode_texts(texts), Mine().encode_texts(texts))
 
 
+@pytest.mark.parametrize("option", [{"device": "cuda"}, {"precision": "bf16"}, {"revision": "abc"}])
+def test_what_a_loaded_encoder_cannot_change_is_not_ignored(option: dict[str, Any]) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(InputError) as caught:
+        Encoder.load(Mine(), **option)
+    assert str(caught.value) == (
+        f"{name}={value!r} came with the encoder mine, which is loaded already. Only dim and batch_size can "
+        f"still change. Load it by its name with {name}={value!r}."
+    )
+    assert Encoder.load(Mine(), device="cpu", precision="fp32").dim == 3
+
+
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.jpg"
     picture(1, 2, 3).resize((64, 64)).save(path)

@@ -267,6 +267,19 @@ def test_remote_code_runs_only_when_told_to(remote: Path) -> None:
     assert encoder.truncated(2).encode_texts(["abc"]).shape == (1, 2)
 
 
+def test_a_configuration_of_its_own_is_not_run_and_nobody_is_asked(
+    remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads((remote / "config.json").read_text())
+    del config["auto_map"]["AutoModel"]
+    (remote / "config.json").write_text(json.dumps(config))
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text="": asked.append(text) or "y")
+    with pytest.raises(InputError, match="could not be loaded"):
+        Encoder.load(f"transformers:{remote}", device="cpu")
+    assert asked == []
+
+
 def test_remote_code_that_does_not_run_here_says_so(remote: Path) -> None:
     code = remote / "modeling_remote.py"
     code.write_text("from transformers.models.clip.modeling_clip import clip_loss\n" + code.read_text())
@@ -276,9 +289,10 @@ def test_remote_code_that_does_not_run_here_says_so(remote: Path) -> None:
         Encoder.load(f"transformers:{remote}", device="cpu", trust_remote_code=True)
 
 
-def test_code_in_another_repository_must_be_pinned_too(remote: Path) -> None:
+@pytest.mark.parametrize("part", ["AutoModel", "AutoConfig"])
+def test_code_in_another_repository_must_be_pinned_too(remote: Path, part: str) -> None:
     config = json.loads((remote / "config.json").read_text())
-    config["auto_map"]["AutoModel"] = "someone/code--modeling_remote.RemoteModel"
+    config["auto_map"][part] = "someone/code--" + config["auto_map"][part]
     (remote / "config.json").write_text(json.dumps(config))
     with pytest.raises(
         InputError, match=r"lies in another repository, someone/code\. Its commit must be pinned too"

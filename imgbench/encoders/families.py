@@ -53,6 +53,7 @@ def load(
 ) -> Encoder:
     """See `Encoder.load`, whose body this is."""
     if not isinstance(spec, str):
+        _check_loaded(spec, device=device, precision=precision, revision=revision)
         return _adjusted(spec, dim=dim, batch_size=batch_size)
     model, written = _options(spec)
     said: dict[str, Any] = {
@@ -103,6 +104,16 @@ def fetching(what: str) -> Generator[None]:
             "It must be in the local cache, in a complete local folder, or on a hub that answers.",
             "Connect to the network (without HF_HUB_OFFLINE), or name a folder that holds the model.",
         ) from error
+
+
+def _check_loaded(encoder: Encoder, **asked: object) -> None:
+    for name, value in asked.items():
+        if value is not None and str(value) != str(getattr(encoder, name, None)):
+            raise InputError(
+                f"{name}={str(value)!r} came with the encoder {encoder.name}, which is loaded already.",
+                "Only dim and batch_size can still change.",
+                f"Load it by its name with {name}={str(value)!r}.",
+            )
 
 
 def _adjusted(encoder: Encoder, *, dim: int | None, batch_size: int | None) -> Encoder:
@@ -181,7 +192,7 @@ def _precision(precision: Precision | str | None, device: str) -> Precision:
         chosen = Precision(precision)
     except ValueError:
         raise unknown("a precision", str(precision), [str(known) for known in Precision]) from None
-    if chosen is Precision.FP16 and device == "cpu":
+    if chosen is Precision.FP16 and device.startswith("cpu"):
         raise InputError(
             "precision is 'fp16' on a CPU.",
             "A CPU computes in fp32 or bf16.",

@@ -174,7 +174,8 @@ def _network(model: str, source: str, *, remote: bool, pins: dict[str, str]) -> 
 
     if not remote:
         with fetching(f"transformers:{model}"):
-            return AutoModel.from_pretrained(source, use_safetensors=True, **pins)
+            # Left open, transformers asks on standard input whether to run a configuration's code.
+            return AutoModel.from_pretrained(source, use_safetensors=True, trust_remote_code=False, **pins)
     try:
         return AutoModel.from_pretrained(source, use_safetensors=True, trust_remote_code=True, **pins)
     except OSError:
@@ -219,10 +220,10 @@ def _remote(
             "Read the code, then pass trust_remote_code=True"
             + (" ." if local else " and revision='<commit>'."),
         )
-    elsewhere = str(config["auto_map"]["AutoModel"]).partition("--")
-    if elsewhere[1] and "code_revision" not in pins:
+    elsewhere = [str(place) for place in config["auto_map"].values() if "--" in str(place)]
+    if elsewhere and "code_revision" not in pins:
         raise InputError(
-            f"The code of {model} lies in another repository, {elsewhere[0]}.",
+            f"The code of {model} lies in another repository, {elsewhere[0].partition('--')[0]}.",
             "Its commit must be pinned too.",
             "Pass revision='<commit of the model>,<commit of the code>'.",
         )
