@@ -121,6 +121,15 @@ def test_the_vocabulary_holds_every_word() -> None:
         assert set(write(claim_of(WORLD, scene, dice), dice).split()) <= vocabulary()
 
 
+@pytest.mark.parametrize(
+    "name", ["scenes:50", "scenes:50?seed=3", "scenes:50?seed=3&queries=7", "scenes:50?queries=7"]
+)
+def test_the_name_loads_the_same_corpus(name: str) -> None:
+    corpus = Corpus.load(name)
+    assert corpus.name == name
+    assert Corpus.load(corpus.name).fingerprint == corpus.fingerprint
+
+
 def test_the_captions_of_a_scene_form_a_cluster() -> None:
     corpus = Corpus.load("scenes:50", queries=20)
     assert corpus.clusters.tolist() == [number // 2 for number in range(20)]

@@ -58,10 +58,11 @@ def load(size: int = DEFAULT_SIZE, *, seed: int = 0, queries: int | None = None)
     100,000 or for more queries than two a scene.
 
     >>> load(100, queries=20)
-    Corpus('scenes:100': 100 images, 20 queries in 10 clusters, ...)
+    Corpus('scenes:100?queries=20': 100 images, 20 queries in 10 clusters, ...)
     """
     _check(size, 1 if queries is None else queries, seed)
-    queries = min(DEFAULT_QUERIES, CAPTIONS_A_SCENE * size) if queries is None else queries
+    usual = min(DEFAULT_QUERIES, CAPTIONS_A_SCENE * size)
+    queries = usual if queries is None else queries
     world = draw_world(size, seed=seed)
     texts, judgements, clusters = {}, [], {}
     for number in range(queries):
@@ -71,7 +72,7 @@ def load(size: int = DEFAULT_SIZE, *, seed: int = 0, queries: int | None = None)
         texts[name], clusters[name] = text, _name(scene)
         judgements.extend(_judged(name, grade))
     return Corpus.build(
-        name=f"scenes:{size}" + (f"?seed={seed}" if seed else ""),
+        name=_spec(size, seed=seed, queries=None if queries == usual else queries),
         images=(tuple(_name(scene) for scene in range(size)), SceneImages(world, seed=seed)),
         queries=texts,
         qrels=Qrels.from_rows(*zip(*judgements, strict=True)),
@@ -105,6 +106,12 @@ def _check(size: int, queries: int, seed: int) -> None:
         )
     if seed < 0:
         raise InputError(f"The seed of scenes is {seed}.", "A seed is a whole number from 0.", "Pass seed=0.")
+
+
+def _spec(size: int, *, seed: int, queries: int | None) -> str:
+    """What `Corpus.load` takes for this corpus."""
+    options = [f"seed={seed}"] * bool(seed) + [f"queries={queries}"] * (queries is not None)
+    return f"scenes:{size}" + ("?" + "&".join(options) if options else "")
 
 
 def _name(scene: int) -> str:
