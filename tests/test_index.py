@@ -165,18 +165,20 @@ def test_exact_results_depend_on_no_batch_even_with_duplicates(size):
     assert np.array_equal(whole.rows, np.stack([np.lexsort((np.arange(540), -row))[:12] for row in scores]))
 
 
-def test_exact_search_hands_faiss_all_queries_at_once(monkeypatch):
+def test_exact_search_lets_faiss_multiply_matrices(monkeypatch):
     index, queries = built("Flat"), collection()[1]
-    kind, batches = type(searching.concrete(index._faiss)), []
+    many = Embeddings([str(row) for row in range(40 * QUERIES)], np.tile(queries.vectors, (40, 1)))
+    kind, values = type(searching.concrete(index._faiss)), []
     search = kind.search
     monkeypatch.setattr(
         kind,
         "search",
-        lambda self, x, *rest, **named: batches.append(len(x)) or search(self, x, *rest, **named),
+        lambda self, x, *rest, **named: values.append(x.size) or search(self, x, *rest, **named),
     )
-    # Smaller calls would miss FAISS's matrix products, which need 128,000 values of queries.
-    assert np.array_equal(index.search(queries, k=10).rows, truth())
-    assert batches == [QUERIES]
+    assert np.array_equal(index.search(many, k=10).rows, np.tile(truth(), (40, 1)))
+    assert sum(values) == many.vectors.size
+    assert len(values) > 1
+    assert min(values) >= faiss.cvar.distance_compute_blas_threshold
 
 
 def test_scores_do_not_depend_on_how_many_are_summed_at_once(monkeypatch):

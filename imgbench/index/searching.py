@@ -17,6 +17,9 @@ BLOCK = 256
 
 _SLACK = 8  # rows searched beyond k, so that ties at the cut show
 _ROUNDING = 1e-5  # two kernels differ by 3e-7 on unit vectors (measured); this is far above it
+# With fewer values of queries in a call FAISS multiplies no matrices, which is 6 times slower (measured for
+# 2,000 queries over 20,000 x 256; faiss.cvar.distance_compute_blas_threshold).
+_MATRIX = 128_000
 _CELLS = 2**24  # hits held at once before ties are settled: 192 MiB of scores and rows
 _CACHED = (
     2**18
@@ -37,8 +40,8 @@ def search(
     """The k best rows of each query and their scores; -1 where an index found fewer.
 
     Blocks of 256 queries are searched by one thread each, so that the number of threads changes no result.
-    An exact index gets all queries in one call; their scores are then computed again in float64 and ties at
-    the cut are settled by the row, so that neither the batch nor the threads matter.
+    For an exact index the blocks are as large as its matrix products need; the scores are then computed again
+    in float64 and ties at the cut are settled by the row, so that neither the batch nor the blocks matter.
     """
     if on_gpu(index):
         return index.search(queries, k, params=request)  # one stream, and its own blocks
@@ -48,16 +51,18 @@ def search(
 
 
 def _blocks(index: FaissIndex, queries: np.ndarray, k: int, request: FaissRequest) -> Found:
-    def one(first: int) -> Found:
+    return _parts(index, np.split(queries, range(BLOCK, len(queries), BLOCK)), k, request)
+
+
+def _parts(index: FaissIndex, parts: list[np.ndarray], k: int, request: FaissRequest) -> Found:
+    def one(part: np.ndarray) -> Found:
         # OpenMP keeps this number for each Python thread: the caller's own stays as it is.
         faiss.omp_set_num_threads(1)
-        return index.search(queries[first : first + BLOCK], k, params=request)
+        return index.search(part, k, params=request)
 
     workers = max(1, int(faiss.omp_get_max_threads()))
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(one, range(0, len(queries), BLOCK)))
-    if not found:
-        return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
+        found = list(pool.map(one, parts))
     return np.concatenate([scores for scores, _ in found]), np.concatenate([rows for _, rows in found])
 
 
@@ -86,9 +91,8 @@ def _settle(
     index: FaissIndex, vectors: np.ndarray, queries: np.ndarray, k: int, depth: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which queries `depth` rows decide, and the scores and rows of their first k."""
-    # One call, not blocks: below nq * d = 128,000 FAISS multiplies no matrices, and that is 6 times slower
-    # (measured: 2,000 queries over 20,000 x 256; faiss.cvar.distance_compute_blas_threshold).
-    rough, found = index.search(queries, depth)
+    count = max(1, min(len(queries) // BLOCK, queries.size // _MATRIX))
+    rough, found = _parts(index, np.array_split(queries, count), depth, None)
     margin = _ROUNDING * np.maximum(1.0, np.abs(rough[:, k - 1]))
     clear = (rough[:, k - 1] - rough[:, -1] > margin) | (depth == index.ntotal)
     rows = found[clear]
