@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 DIM, CLUSTERS, CAPTIONS = 1024, 500, 5
-SPREAD = 0.65  # of an image around the centre of its cluster, whose length is 1
-NOISE = 4.0, 10.0  # of a query around its image, whose length is 1; each query draws its own
+SPREAD = 0.8  # of an image around the centre of its cluster, whose length is 1
+NOISE = 2.5, 5.0  # of a query around its image, whose length is 1; each query draws its own
 CHUNK = 4096
 INDEXES = ("IVF512,Flat?nprobe=1,8,32", "HNSW32?efSearch=16,64")
 
@@ -59,7 +59,7 @@ FILES = {"images": "images.npy", "queries": "queries.npy", "qrels": "qrels.csv"}
 def make(folder: Path, *, images: int, photos: int, seed: int) -> None:
     """Vectors, ids and judgements. The photos that are asked for stand first among the images."""
     rng = np.random.default_rng(seed)
-    centres = _unit(rng.standard_normal((CLUSTERS, DIM), dtype=np.float32))
+    centres = _unit(_noise(rng, CLUSTERS))
     gallery = _open(folder / FILES["images"], images)
     for rows in _chunks(images):
         near = SPREAD * _noise(rng, len(rows))
@@ -90,8 +90,10 @@ def _chunks(rows: int) -> list[range]:
 
 
 def _noise(rng: np.random.Generator, rows: int) -> np.ndarray:
-    """Vectors in any direction whose length is about 1."""
-    return rng.standard_normal((rows, DIM), dtype=np.float32) / np.float32(np.sqrt(DIM))
+    """Vectors whose length is about 1; as in real embeddings, a few dimensions carry most of it."""
+    weights = (1 + np.arange(DIM) / 16) ** -0.5
+    weights /= np.linalg.norm(weights)
+    return rng.standard_normal((rows, DIM), dtype=np.float32) * weights.astype(np.float32)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
