@@ -167,7 +167,13 @@ def _integers(grades: Sequence[int]) -> Int32[np.ndarray, "judgement"]:
             "A grade is an integer.",
             "Pass 0 or 1, or 0 to 3 for graded.",
         )
-    return found.astype(np.int32)
+    small = found.astype(np.int32)
+    if (small != found).any():
+        at = int(np.argmax(small != found))
+        raise InputError(
+            f"Grade {at} is {found[at]}.", "A grade fits 32 bits.", "Pass 0 or 1, or 0 to 3 for graded."
+        )
+    return small
 
 
 def _grade(text: str, path: Path, line: int) -> int:

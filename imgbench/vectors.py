@@ -54,12 +54,16 @@ def normalised(vectors: Vectors) -> Vectors:
 
 
 def check_ids(ids: Sequence[str], rows: int) -> None:
-    """InputError unless there is one id a row, each different."""
+    """InputError unless there is one id a row, each different and none empty."""
     if len(ids) != rows:
         raise InputError(
             f"{len(ids)} ids came with {rows} vectors.",
             "Wanted one id a row.",
             "Drop the ids that have no vector.",
+        )
+    if not all(ids):
+        raise InputError(
+            f"The id of row {ids.index('')} is empty.", "Wanted a name.", "Give every row an id."
         )
     if len(set(ids)) != rows:
         seen: set[str] = set()

@@ -107,6 +107,7 @@ def test_checks_take_little_memory():
     ("ids", "vectors", "message"),
     [
         (["a"], unit(2), "1 ids came with 2 vectors. Wanted one id a row."),
+        (["a", "", "b"], unit(3), "The id of row 1 is empty. Wanted a name. Give every row an id."),
         (["a", "b", "a"], unit(3), "1 ids come again ('a'). An id names one row."),
         (["a"], unit(1)[0], "The vectors have the shape (8,). Wanted (rows, dimensions)."),
         ([], np.zeros((0, 4), np.float32), "The vectors have the shape (0, 4)."),

@@ -103,6 +103,11 @@ def test_float_grades_are_an_error():
         Qrels.from_rows(["q"], ["a"], [0.5])  # type: ignore[list-item]
 
 
+def test_a_grade_beyond_32_bits_does_not_become_another():
+    with pytest.raises(InputError, match=r"Grade 1 is 1099511627779\. A grade fits 32 bits\."):
+        Qrels.from_rows(["q", "q"], ["a", "b"], [1, 2**40 + 3])
+
+
 def test_trec_line_with_other_fields_is_an_error(tmp_path):
     path = _csv(tmp_path / "q", "q1 0 a.jpg 1\nq1 0 b.jpg\n")
     with pytest.raises(
