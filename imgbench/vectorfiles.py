@@ -202,7 +202,7 @@ def _json_id(line: str, path: Path) -> str:
     try:
         said = json.loads(line)
         return said if isinstance(said, str) else str(said["id"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
             f"{path} has the line {line[:60]!r}.",
             'Wanted "an id" or {"id": "an id"}.',

@@ -178,6 +178,14 @@ def test_formats_and_ids(tmp_path, suffix):
     assert Embeddings.load(path).ids == ("a", "b", "c\nd", "4", "e", "f")
 
 
+@pytest.mark.parametrize("line", ["[[", "3", '{"name": "a"}', "[" * 100_000], ids=lambda line: line[:14])
+def test_a_line_that_is_no_id_is_named(tmp_path, line):
+    np.save(tmp_path / "v.npy", unit())
+    (tmp_path / "v.ids.jsonl").write_text(f'"a"\n{line}\n')
+    with pytest.raises(InputError, match=r"v\.ids\.jsonl has the line .*Write one id a line\."):
+        Embeddings.load(tmp_path / "v.npy")
+
+
 def test_npy_is_mapped_and_nothing_is_unpickled(tmp_path):
     np.save(tmp_path / "v.npy", unit(dtype="f2"))
     vectors = Embeddings.load(tmp_path / "v.npy").vectors

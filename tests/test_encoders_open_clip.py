@@ -276,6 +276,9 @@ def test_folders_that_are_not_models(tmp_path: Path, folder: Folder) -> None:
     (path / "open_clip_config.json").write_text("{}")
     with pytest.raises(InputError, match=r"is not readable: KeyError\('model_cfg'\)"):
         Encoder.load(f"open_clip:{path}", device="cpu")
+    (path / "open_clip_config.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="is not readable: RecursionError"):
+        Encoder.load(f"open_clip:{path}", device="cpu")
 
 
 def test_a_tag_that_is_not_in_the_cache_says_what_to_do(

@@ -65,6 +65,7 @@ def change(path, **fields):
         (lambda path: path.unlink(), "There is no index file"),
         (lambda path: files.sidecar(path).unlink(), "An index is saved as two files."),
         (lambda path: files.sidecar(path).write_text("{"), "is not JSON."),
+        (lambda path: files.sidecar(path).write_text("[" * 100_000), "is not JSON."),
         (lambda path: files.sidecar(path).write_text("[]"), "has another schema."),
         (lambda path: change(path, schema=2), "has another schema. This version reads schema 1."),
         (lambda path: change(path, ids=["a"] * 200), "is damaged. Missing or changed: ids."),

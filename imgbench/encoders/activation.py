@@ -71,7 +71,7 @@ def _has_quick(model_cfg: dict[str, Any] | None) -> bool:
 def _by_config(folder: Path) -> bool | None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(config, dict):
         return None

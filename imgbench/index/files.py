@@ -83,7 +83,7 @@ def _record(path: Path) -> dict[str, Any]:
         )
     try:
         record: Any = json.loads(note.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{note} is not JSON.", "It describes the index beside it.", _AGAIN) from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{note} has another schema.", f"This version reads schema {SCHEMA}.", _AGAIN)
