@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from imgbench.errors import InputError, unknown
+from imgbench.errors import InputError
 
 if TYPE_CHECKING:
     from imgbench.report import Report
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 
 OUT = Path("out")
+_OF_ENCODERS = ("device", "precision", "batch_size", "trust_remote_code")
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 Out = Annotated[Path, typer.Argument(help="The folder that `imgbench run --out` wrote.", show_default=False)]
@@ -104,14 +106,15 @@ def run(  # noqa: PLR0917  typer's options
     """
     # The parameters' names are the options' names, in a TOML file too.
     given = {name: value for name, value in locals().items() if name != "file" and value not in (None, [])}
-    options = (_from_file(file, set(_OPTIONS)) if file else {}) | given
+    options = (_from_file(file) if file else {}) | given
     try:
         report = _benchmark(options)
     except KeyboardInterrupt:
         _say("imgbench: interrupted. Finished embeddings are kept: the same command goes on from there.")
         raise typer.Exit(INTERRUPTED) from None
+    # The answer comes before the files: a full disk takes only these.
+    print(report.table("text", width=_width()), flush=True)  # noqa: T201
     folder = report.save(options.get("out", OUT))
-    print(report.table("text", width=_width()))  # noqa: T201  the answer goes to standard output
     _say(f"Saved in {folder}: results.json, index.html, pareto.svg, per_query.parquet, runs/.")
 
 
@@ -163,36 +166,21 @@ def encoders() -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-_OPTIONS = (
-    "corpus", "encoder", "index", "measure", "margin", "k", "out", "images", "queries", "qrels", "device",
-    "precision", "batch_size", "trust_remote_code", "cache", "confidence", "seed", "threads", "latency_calls",
-    "quiet",
-)  # fmt: skip
+def _from_file(path: Path) -> dict[str, Any]:
+    """The options of a TOML file: the parameters of `run`, and their types."""
+    from imgbench import options
 
-
-def _from_file(path: Path, names: set[str]) -> dict[str, Any]:
-    """The options of a TOML file; lists and tables as TOML writes them."""
-    import tomllib
-
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read: {error}.", "A TOML file was expected.", "Check the path."
-        ) from error
-    for name in found:
-        if name not in names:
-            raise unknown("an option of imgbench run", name, names)
-    for name in ("encoder", "index", "measure"):
-        if isinstance(found.get(name), str):
-            found[name] = [found[name]]
-    return found
+    kinds = {name: get_args(hint)[0] for name, hint in get_type_hints(run).items() if get_args(hint)}
+    del kinds["file"]
+    return options.read(path, kinds)
 
 
 def _benchmark(options: dict[str, Any]) -> Report:
     from imgbench.benchmark import benchmark
     from imgbench.points import Protocol
+    from imgbench.report import files
 
+    files.check_writable(Path(options.get("out", OUT)))  # now, and not after hours of work
     progress = not options.get("quiet", False) and sys.stderr.isatty()
     names = {"index": "indexes", "measure": "measures"}
     same = ("index", "measure", "margin", "k", "confidence", "seed", "cache")
@@ -206,12 +194,13 @@ def _subject(options: dict[str, Any]) -> tuple[Any, Any]:
     vectors = [name for name in ("images", "queries", "qrels") if name in options]
     if not vectors:
         return options.get("corpus", "scenes"), _encoders(options)
-    others = [name for name in ("corpus", "encoder") if name in options]
+    others = [name for name in ("corpus", "encoder", *_OF_ENCODERS) if name in options]
     if len(vectors) < 3 or others:  # noqa: PLR2004
+        came = " and ".join(f"--{name.replace('_', '-')}" for name in vectors + others)
         raise InputError(
-            f"{', '.join(f'--{name}' for name in vectors + others)} came together.",
-            "Vectors need --images, --queries and --qrels, and neither --corpus nor --encoder.",
-            "Pass all three, or a corpus.",
+            f"{came} came {'together' if len(vectors + others) > 1 else 'alone'}.",
+            "Vectors need --images, --queries and --qrels, and no corpus, encoder or option of encoders.",
+            "Pass these three, or a corpus and encoders.",
         )
     from imgbench.embeddings import Embeddings
     from imgbench.qrels import Qrels
@@ -225,8 +214,7 @@ def _subject(options: dict[str, Any]) -> tuple[Any, Any]:
 def _encoders(options: dict[str, Any]) -> list[Any]:
     from imgbench.encoders.base import Encoder
 
-    same = ("device", "precision", "batch_size", "trust_remote_code")
-    settings = {name: options[name] for name in same if name in options}
+    settings = {name: options[name] for name in _OF_ENCODERS if name in options}
     return [Encoder.load(spec, **settings) for spec in options.get("encoder", ["scenes"])]
 
 
@@ -240,13 +228,39 @@ def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr)  # noqa: T201
 
 
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # pyright: ignore[reportAssignmentType]
+"""Of click, or of the copy that newer versions of typer bring along: its name there is private."""
+
+
+def _usage(error: Any) -> str:  # noqa: ANN401
+    context = error.ctx
+    name = context.command_path if context else "imgbench"
+    came = error.format_message().strip().rstrip(".")
+    usage = " ".join(context.get_usage().split()) if context else "Usage: imgbench COMMAND"
+    return f"{came}. {usage}. See '{name} --help'."
+
+
 def main() -> None:
-    """The entry point: errors of the input are three sentences on standard error, never a traceback."""
-    try:
-        app()
-    except InputError as error:
-        _say(f"imgbench: {error}")
-        sys.exit(WRONG)
+    """The entry point: errors of input and usage are three sentences on standard error, never a traceback."""
+    with warnings.catch_warnings():
+        # A user reads what happened, not the line of code that says so.
+        warnings.showwarning = lambda message, *_: _say(f"imgbench: {message}")
+        try:
+            code = app(prog_name="imgbench", standalone_mode=False)
+        except InputError as error:
+            said = str(error)
+        except _UsageError as error:
+            said = _usage(error)
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            said = (
+                f"{what}{error.strerror or error}. Files must be readable and folders writable. "
+                "Check the path, its permissions and the space left."
+            )
+        else:
+            sys.exit(code)
+    _say(f"imgbench: {said}")
+    sys.exit(WRONG)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 
 from imgbench import cli
+from imgbench.errors import InputError
 
 
 @dataclass
@@ -158,8 +161,13 @@ def test_vectors_that_exist_already(vectors: dict[str, Path], tmp_path: Path) ->
         (["--encoder", "toi:x"], "'toi' is not an encoder family. Known: open_clip, scenes, timm,"),
         (["--corpus", "scenes:100", "--index", "IVF4,Flt"], "IVF4,Flt"),
         (["--corpus", "scenes:100", "--measure", "nDGC@10"], "Did you mean 'nDCG@10'?"),
-        (["--images", "a.npy"], "--images came together. Vectors need --images, --queries and --qrels"),
+        (["--images", "a.npy"], "--images came alone. Vectors need --images, --queries and --qrels"),
+        (["--images", "a.npy", "--queries", "b.npy", "--qrels", "q.csv", "--batch-size", "8"],
+         "--qrels and --batch-size came together."),
         (["nowhere.toml"], "nowhere.toml cannot be read"),
+        (["--threads", "100000"], "threads is 100000. This process may use "),
+        (["--k", "ten"], ". Usage: imgbench run [OPTIONS] [file]. See 'imgbench run --help'."),
+        (["--indx", "Flat"], "No such option: --indx"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_three_sentences_and_nothing_is_left(
@@ -182,8 +190,74 @@ def test_a_wrong_option_in_a_file(tmp_path: Path) -> None:
     assert "Did you mean 'corpus'?" in found.stderr
 
 
-def test_a_wrong_flag_is_a_usage_error() -> None:
-    assert run("run", "--indx", "Flat").returncode == cli.WRONG
+def test_an_unknown_command_is_a_usage_error() -> None:
+    found = run("runn")
+    assert found.returncode == cli.WRONG
+    assert found.stderr.startswith("imgbench: No such command 'runn'")
+    assert found.stderr.count("\n") == 1
+
+
+def test_help_is_no_error() -> None:
+    found = run("run", "--help")
+    assert found.returncode == 0
+    assert "--corpus" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("out", "sentences"),
+    [
+        ("file", "'file' is a file."),
+        ("file/below", "No report can be saved in 'file/below' (Not a directory)."),
+    ],
+)
+def test_a_place_without_a_folder_is_refused_before_the_work(
+    out: str, sentences: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    found = run("run", "--corpus", "scenes:100", "--out", out, "--cache", "cache")
+    assert found.returncode == cli.WRONG
+    assert sentences in found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_three_sentences_and_the_table_is_printed(
+    vectors: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("imgbench.report.files.write_frame", full)
+    given = [part for name, path in vectors.items() for part in (f"--{name}", path)]
+    found = run("run", *given, "--index", "Flat", "--latency-calls", "10", "--out", tmp_path / "out")
+    assert found.returncode == cli.WRONG
+    assert "Exact search only: nDCG@10 is" in found.stdout
+    assert "(No space left on device). A folder to write to is needed." in found.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cache_without_room_is_three_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "shard-00000.npy")
+
+    monkeypatch.setattr("imgbench.store._write_shard", full)
+    found = run("run", "--corpus", "scenes:100", "--out", tmp_path / "out", "--cache", tmp_path / "cache")
+    assert found.returncode == cli.WRONG
+    assert found.stderr == (
+        "imgbench: shard-00000.npy: No space left on device. Files must be readable and folders writable. "
+        "Check the path, its permissions and the space left.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_warning_is_a_sentence_without_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(_: object) -> None:
+        warnings.simplefilter("always")
+        warnings.warn("a shard is damaged", stacklevel=1)
+        raise InputError("One.", "Two.", "Three.")
+
+    monkeypatch.setattr(cli, "_benchmark", damaged)
+    assert run("run").stderr == "imgbench: a shard is damaged\nimgbench: One. Two. Three.\n"
 
 
 def test_verify_of_a_folder_without_results(tmp_path: Path) -> None:

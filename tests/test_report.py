@@ -121,7 +121,9 @@ def test_a_failing_save_leaves_what_was_there(out, report, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(form, "write", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(
+        InputError, match=r"^No report can be saved in '.*' \(disk full\)\. A folder to write"
+    ):
         report.save(out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 

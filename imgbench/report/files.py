@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -61,9 +62,41 @@ class RunFiles(Mapping[tuple[str, str], Run]):
         return self._queries[encoder]
 
 
+def check_writable(folder: Path) -> None:
+    """InputError where a report cannot be saved in the folder. What is there stays as it is."""
+    if folder.exists() and not folder.is_dir():
+        came = f"{str(folder)!r} is a file."
+        raise InputError(came, "A report is saved as a folder.", "Choose another name.")
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    try:  # asking for permissions would say nothing of disks that are full or only to be read
+        tempfile.TemporaryDirectory(prefix=".writing-", dir=there).cleanup()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    came = f"No report can be saved in {str(folder)!r} ({error.strerror or error})."
+    return InputError(came, "A folder to write to is needed.", "Check its permissions and the space left.")
+
+
 def write(folder: Path, pieces: Mapping[str, Callable[[Path], object]]) -> None:
-    """Each file is written in a hidden folder beside its place and then renamed, in the order of `pieces`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Each file is written in a hidden folder beside its place and then renamed, in the order of `pieces`.
+
+    InputError if the disk refuses, with the files of an earlier report as they were.
+    """
+    check_writable(folder)
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder, pieces)
+    except OSError as error:
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise _unwritable(folder, error) from error
+
+
+def _write(folder: Path, pieces: Mapping[str, Callable[[Path], object]]) -> None:
     hidden = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
         for name, writer in pieces.items():

@@ -73,8 +73,9 @@ class Report:
         """The folder with results.json, per_query.parquet, runs/, qrels.trec, index.html and pareto.svg.
 
         Every file is complete before it gets its name. Runs of an earlier report in that folder are removed.
+        Raises InputError where nothing can be written.
         """
-        folder = _folder(out)
+        folder = Path(out)
         old = files.stale(folder, self.results)
         files.write(folder, self._pages() | files.data(self.results, self.per_query, self.runs, self.qrels))
         for path in old:
@@ -83,7 +84,7 @@ class Report:
 
     def save_pages(self, out: str | Path) -> Path:
         """Only index.html and pareto.svg, written again from the results."""
-        folder = _folder(out)
+        folder = Path(out)
         files.write(folder, self._pages())
         return folder
 
@@ -114,11 +115,3 @@ class Report:
             svg = plots.svg(self.pareto())
         pieces: files.Pieces = {files.PAGE: files.text(page.page(self.results, svg))}
         return {files.PLOT: files.text(svg)} | pieces if svg else pieces
-
-
-def _folder(out: str | Path) -> Path:
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        came = f"{str(out)!r} is a file."
-        raise InputError(came, "A report is saved as a folder.", "Choose another name.")
-    return folder

@@ -1,0 +1,62 @@
+r"""Options from a TOML file, of the types that the command line gives them.
+
+>>> import tempfile
+>>> path = Path(tempfile.mkdtemp()) / "bench.toml"
+>>> _ = path.write_text('k = 20\nindex = "Flat"')
+>>> read(path, {"k": int, "index": list[str]})
+{'k': 20, 'index': ['Flat']}
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imgbench.errors import InputError, unknown
+
+_WANTED: dict[Any, str] = {
+    str: "a text in quotes",
+    Path: "a path in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list[str]: "a text or a list of texts",
+}
+_TABLES = ("margin",)  # one number for all measures, or a table by measure
+
+
+def read(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says, by name. InputError for names that `kinds` lacks and for values of another type.
+
+    `kinds` gives each option str, Path, int, float, bool or list[str]; one text is a list of one.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}.", "A TOML file was expected.", "Check the path."
+        ) from error
+    for name in found:
+        if name not in kinds:
+            raise unknown("an option of imgbench run", name, kinds)
+    return {name: _typed(name, value, kinds[name], path) for name, value in found.items()}
+
+
+def _typed(name: str, value: Any, kind: Any, path: Path) -> Any:  # noqa: ANN401  whatever TOML can say
+    values: list[Any] = [value]
+    if kind == list[str]:
+        value = values = value if isinstance(value, list) else [value]
+    elif name in _TABLES and isinstance(value, dict):
+        values = list(value.values())
+    if not all(_fits(each, kind) for each in values):
+        wanted = _WANTED[kind] + (" or a table of them by measure" if name in _TABLES else "")
+        raise InputError(f"{name} in {path} is {value!r}.", f"Wanted {wanted}.", "See 'imgbench run --help'.")
+    return Path(str(value)) if kind is Path else value
+
+
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401  a type, or list[str]
+    if isinstance(value, bool):  # which Python counts as a number
+        return kind is bool
+    return isinstance(value, {int: int, float: (int, float), bool: bool}.get(kind, str))
