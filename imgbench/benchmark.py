@@ -72,7 +72,7 @@ def benchmark(
     corpus: Corpus | str | Path | Judgements,
     encoders: Encoder | str | Sequence[Encoder | str] | Vectors = "scenes",
     *,
-    indexes: Sequence[str] | None = None,
+    indexes: str | Sequence[str] | None = None,
     measures: Sequence[str | Measure] = DEFAULT_MEASURES,
     margin: float | Mapping[str, float] = MARGIN,
     k: int | None = None,
@@ -231,9 +231,10 @@ def _about(corpus: Corpus | Judgements, judge: Evaluator, space: Space | None) -
     }
 
 
-def _specs(indexes: Sequence[str] | None, images: int, dims: Sequence[int]) -> tuple[IndexSpec, ...]:
+def _specs(indexes: str | Sequence[str] | None, images: int, dims: Sequence[int]) -> tuple[IndexSpec, ...]:
     """The grids, exact search first, each operating point once."""
     asked = default_indexes(images, math.gcd(*dims)) if indexes is None else indexes
+    asked = [asked] if isinstance(asked, str) else asked
     parsed = [IndexSpec.parse(text) for text in asked]
     specs = [IndexSpec.parse(BASELINE), *(spec for spec in parsed if spec.text != BASELINE)]
     keys = [spec.key(params) for spec in specs for params in spec.grid]
@@ -251,9 +252,9 @@ def _depth(judge: Evaluator, k: int | None, images: int) -> int:
     if k is None:
         endless = len(cutoffs) < len(judge.measures)
         return max(deepest, min(DEPTH, images)) if endless else deepest
-    if not 1 <= k <= images:
+    if not isinstance(k, int) or not 1 <= k <= images:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(
-            f"k is {k}.", f"The corpus has {images:,} images.", f"Choose k from 1 to {images:,}."
+            f"k is {k!r}.", f"The corpus has {images:,} images.", f"Choose k from 1 to {images:,}."
         )
     if k < deepest:
         raise InputError(

@@ -138,8 +138,8 @@ class Evaluator:
     def margins(self, margin: float | Mapping[str, float]) -> dict[str, float]:
         """The margin of every measure, from one for all or from a mapping by name."""
         if not isinstance(margin, Mapping):
-            return dict.fromkeys(self.names, float(margin))
-        given = {str(names.parse(name)[0]): float(value) for name, value in margin.items()}
+            return dict.fromkeys(self.names, _margin(margin))
+        given = {str(names.parse(name)[0]): _margin(value) for name, value in margin.items()}
         for name in given:
             if name not in self.names:
                 raise unknown("a measure of this evaluator", name, self.names)
@@ -196,6 +196,14 @@ def _clusters(
         came = f"{len(given)} clusters came for {len(qrels.query_ids)} judged queries."
         raise InputError(came, "Each judged query has one.", "Pass a mapping from query id to cluster.")
     return rules.labelled(qrels.query_ids, [str(label) for label in given]), _GIVEN
+
+
+def _margin(value: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        came = f"The margin is {value!r}."
+        raise InputError(came, "It is a loss of 0 or more.", "Pass for example 0.005.") from None
 
 
 def _check_provider(measure: Measure) -> None:

@@ -18,6 +18,8 @@ from imgbench.run import Run
 
 Say = Callable[[str], None]
 
+_MOST_THREADS = 1024  # OpenMP ends the process where the system refuses it a thread
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -36,9 +38,13 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for name in ("latency_calls", "throughput_repeats", "threads"):
-            if getattr(self, name) < 1:
-                came = f"{name} is {getattr(self, name)}."
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                came = f"{name} is {value!r}."
                 raise InputError(came, "Timing needs at least 1.", "Leave it out for the default.")
+        if self.threads > _MOST_THREADS:
+            wanted = f"This process may use {environment.cores()} cores."
+            raise InputError(f"threads is {self.threads}.", wanted, "Leave it out to use all of them.")
 
 
 @dataclass(frozen=True)

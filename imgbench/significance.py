@@ -135,9 +135,9 @@ def _checked(
         raise InputError(
             "Some values are not finite.", "Every query has a score.", "Score missing answers as 0."
         )
-    if not 0 < confidence < 1:
+    if not (isinstance(confidence, float) and 0 < confidence < 1):
         wanted = "It lies between 0 and 1."
-        raise InputError(f"The confidence is {confidence}.", wanted, "Pass for example 0.95.")
+        raise InputError(f"The confidence is {confidence!r}.", wanted, "Pass for example 0.95.")
     return found, np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 

@@ -38,6 +38,12 @@ def given(name: str, images: Embeddings, queries: Embeddings, judge: Evaluator) 
             f"Ids such as {queries.ids[0]!r} came.",
             "Give the vectors the ids of the judgements.",
         )
+    if set(judge.qrels.image_ids).isdisjoint(images.ids):
+        raise InputError(
+            f"No judged image (such as {judge.qrels.image_ids[0]!r}) is among the images of {name}.",
+            f"Ids such as {images.ids[0]!r} came.",
+            "Give the vectors the ids of the judgements.",
+        )
     about = {
         "name": name,
         "dim": images.dim,

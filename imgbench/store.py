@@ -194,13 +194,21 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / _NAMES["manifest"]
     if not path.exists():
         return {}
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
         said = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(said, dict):
+        if _is_manifest(said):
             return said
     raise InputError(
-        f"{path} is not JSON.", "Wanted the manifest of a store.", f"Delete {folder} and encode again."
+        f"{path} is damaged.", "Wanted the manifest of a store.", f"Delete {folder} and encode again."
     )
+
+
+def _is_manifest(said: dict[str, Any]) -> bool:
+    """Whether what was read has the form of a manifest. KeyError or TypeError where it has not."""
+    written = [shard for shard in said["shards"] if shard is not None]
+    digests = all(isinstance(shard["sha256"], str) for shard in written)
+    lists = all(len(line) == 3 for shard in written for line in shard["quarantine"])  # noqa: PLR2004
+    return digests and lists and said["shard_rows"] >= 1 and all(shard["rows"] >= 0 for shard in written)
 
 
 def _check_header(folder: Path, said: dict[str, Any], plan: Plan) -> None:

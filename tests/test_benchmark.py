@@ -218,6 +218,7 @@ def test_indexes_are_not_built_twice(corpus: Corpus, monkeypatch: pytest.MonkeyP
         ),
         ({"measures": ["nDGC@10"]}, "Did you mean 'nDCG@10'?"),
         ({"k": 0}, "k is 0. The corpus has 400 images. Choose k from 1 to 400."),
+        ({"k": "ten"}, "k is 'ten'. The corpus has 400 images."),
         ({"k": 401}, "k is 401. The corpus has 400 images. Choose k from 1 to 400."),
         (
             {"k": 5},
@@ -225,6 +226,9 @@ def test_indexes_are_not_built_twice(corpus: Corpus, monkeypatch: pytest.MonkeyP
         ),
         ({"seed": -1}, "The seed is -1. It is a whole number below 1,000,000,000."),
         ({"margin": -0.1}, "The margin is -0.1."),
+        ({"margin": "a"}, "The margin is 'a'. It is a loss of 0 or more. Pass for example 0.005."),
+        ({"margin": {"nDCG@10": [1]}}, "The margin is [1]."),
+        ({"confidence": "0.9"}, "The confidence is '0.9'."),
         ({"confidence": 2}, "The confidence is 2."),
     ],
 )
@@ -244,6 +248,26 @@ def test_wrong_settings_are_found_before_any_image_is_read(
 def test_a_protocol_that_times_nothing_is_refused(setting: str) -> None:
     with pytest.raises(InputError, match=f"{setting} is 0. Timing needs at least 1."):
         Protocol(**{setting: 0})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threads": "2"}, "threads is '2'. Timing needs at least 1."),
+        ({"latency_calls": 1.5}, "latency_calls is 1.5. Timing needs at least 1."),
+        # OpenMP ended the whole process here.
+        ({"threads": 100_000}, "threads is 100000. This process may use "),
+    ],
+)
+def test_a_protocol_that_cannot_work_is_refused(settings: dict, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        Protocol(**settings)
+    assert message in str(error.value)
+
+
+def test_one_index_may_come_without_a_list(corpus: Corpus) -> None:
+    found = benchmark(corpus, encoder_of(corpus, 20.0), indexes="SQ8", protocol=QUICK, cache=None)
+    assert [each["key"] for each in found.results["points"]] == ["Flat", "SQ8"]
 
 
 def test_a_measure_without_a_cutoff_sees_more_than_another_measures_cutoff(corpus: Corpus) -> None:
@@ -287,6 +311,9 @@ def test_wrong_subjects(corpus: Corpus) -> None:
         benchmark({"a": {"a": 1}}, {"mine": (rows, wide)})
     with pytest.raises(InputError, match="among the queries of mine"):
         benchmark({"q": {"a": 1}}, {"mine": (rows, rows)})
+    # Every score would be 0, and every loss too.
+    with pytest.raises(InputError, match=r"No judged image \(such as 'a.jpg'\) is among the images of mine"):
+        benchmark({"a": {"a.jpg": 1}}, {"mine": (rows, rows)})
 
 
 @pytest.mark.parametrize("images", [100, 400, 1000, 5000, 20_000, 68_154, 1_000_000])

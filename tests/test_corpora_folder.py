@@ -170,6 +170,8 @@ def test_links_stay_inside(tmp_path):
     assert Corpus.load(root).image_ids == ("a.jpg", "c.jpg", "inside.jpg", "sub/b.png")
     (root / "images" / "dead.jpg").symlink_to(root / "images" / "gone.jpg")
     assert "dead.jpg" in Corpus.load(root).image_ids  # counted as unreadable once it is encoded
+    (root / "images" / "self.jpg").symlink_to("self.jpg")
+    assert "self.jpg" in Corpus.load(root).image_ids
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     (root / "images" / "out.jpg").symlink_to(tmp_path / "secret.jpg")
     with pytest.raises(

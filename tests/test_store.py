@@ -219,14 +219,20 @@ def test_another_shard_size_uses_what_is_there(tmp_path):
     assert again.calls == []
 
 
-def test_a_manifest_that_is_no_json_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "[]", "[" * 100_000, "{}", '{"shards": 5, "shard_rows": 3}', '{"shards": [], "shard_rows": "a"}',
+        '{"shards": [], "shard_rows": 0}', '{"shards": [{"x": 1}], "shard_rows": 3}',
+        '{"shards": [{"sha256": "0", "rows": 1, "quarantine": ["a"]}], "shard_rows": 3}',
+    ],
+)  # fmt: skip
+def test_a_damaged_manifest_is_refused(text, tmp_path):
     folder = filled(tmp_path / "s")
-    for text in ("{", "[]"):
-        (folder / "manifest.json").write_text(text)
-        with pytest.raises(
-            InputError, match=r"manifest\.json is not JSON\. Wanted the manifest of a store\."
-        ):
-            store.read(folder)
+    (folder / "manifest.json").write_text(text)
+    for use in (store.read, filled):
+        with pytest.raises(InputError, match=r"manifest\.json is damaged\. Wanted the manifest of a store\."):
+            use(folder)
 
 
 def test_an_encoder_that_gives_another_shape_leaves_no_shard(tmp_path):
