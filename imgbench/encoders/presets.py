@@ -5,8 +5,8 @@
 >>> PRESETS["metaclip-1.2"].licence
 'CC-BY-NC-4.0'
 
-Licences are those that the sources state, read in November 2026: look again before you rely on one. Nothing is
-downloaded before a preset is loaded.
+Licences are written down as far as they were known without a network, in November 2026, and not legal advice: read
+the source's own before you rely on one. Nothing is downloaded before a preset is loaded.
 """
 
 # ruff: noqa: E501  a table reads in rows
