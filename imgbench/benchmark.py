@@ -25,7 +25,7 @@ from imgbench.outcome import Outcome
 from imgbench.points import Points, Protocol, measure
 from imgbench.qrels import Qrels
 from imgbench.report import Report
-from imgbench.spaces import Space, embedded, given, models
+from imgbench.spaces import Space, embedded, given, models, without_vector
 
 if TYPE_CHECKING:
     from ir_measures import Measure
@@ -176,6 +176,7 @@ class _Task:
         spaces = {space.about["name"]: points for space, points in measured}
         outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed)
         found = [str(notice) for space, _ in measured for notice in space.notices if notice.count]
+        found += outcome.notes()
         results = {
             "schema": SCHEMA,
             "corpus": self.corpus | {"notices": self.corpus["notices"] + found},
@@ -215,8 +216,6 @@ def _about(corpus: Corpus | Judgements, judge: Evaluator, space: Space | None) -
     """`corpus` of results.json."""
     known = corpus.image_ids if isinstance(corpus, Corpus) else space.images.ids if space else ()
     queries = corpus.query_ids if isinstance(corpus, Corpus) else space.queries.ids if space else ()
-    relevant = judge.qrels.image_rows[judge.qrels.grades > 0]
-    wanted = {judge.qrels.image_ids[row] for row in np.unique(relevant).tolist()}
     own = isinstance(corpus, Corpus)
     return {
         "name": corpus.name if own else "vectors",
@@ -224,7 +223,7 @@ def _about(corpus: Corpus | Judgements, judge: Evaluator, space: Space | None) -
         "queries": len(queries),
         "judged_queries": len(judge.query_ids),
         "clusters": int(judge.clusters.max()) + 1,
-        "missing_images": len(wanted.difference(known)),
+        "missing_images": len(without_vector(judge.qrels, known)),
         "fingerprint": corpus.fingerprint if own else judge.qrels.fingerprint,
         "cluster_rule": corpus.cluster_rule if own else judge.cluster_rule,
         "notices": [str(notice) for notice in corpus.notices] if own else [],

@@ -111,6 +111,11 @@ class Outcome:
             }
         )
 
+    def notes(self) -> list[str]:
+        """What the training of the indexes left to say, each sentence once."""
+        said = (f"{point.index.spec}: {note}" for _, point in self.named for note in point.index.notes)
+        return list(dict.fromkeys(said))
+
     def runs(self) -> dict[tuple[str, str], Run]:
         """The run of each (encoder, key)."""
         return {(name, point.key): point.run for name, point in self.named}

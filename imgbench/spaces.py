@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imgbench.corpus import Corpus, Notice
 from imgbench.embeddings import Embeddings, embed
 from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError
 from imgbench.evaluator import Evaluator
+from imgbench.qrels import Qrels
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,19 @@ def given(name: str, images: Embeddings, queries: Embeddings, judge: Evaluator) 
     }
     there = set(queries.ids)
     unanswered = [query for query in judge.query_ids if query not in there]
-    lost = Notice.of("judged queries without a vector", unanswered, f"which score 0 in {name}")
-    return Space(about, images, queries, (lost, _unreadable(name, images)))
+    unseen = without_vector(judge.qrels, images.ids)
+    lost = (
+        Notice.of("judged queries without a vector", unanswered, f"which score 0 in {name}"),
+        Notice.of("relevant images without a vector", unseen, f"so never found in {name}"),
+    )
+    return Space(about, images, queries, (*lost, _unreadable(name, images)))
+
+
+def without_vector(qrels: Qrels, images: Sequence[str]) -> list[str]:
+    """The relevant images that are not among `images`."""
+    there = set(images)
+    relevant = np.unique(qrels.image_rows[qrels.grades > 0]).tolist()
+    return [qrels.image_ids[row] for row in relevant if qrels.image_ids[row] not in there]
 
 
 def _unreadable(name: str, images: Embeddings) -> Notice:

@@ -293,10 +293,22 @@ def test_an_unreadable_image_is_counted_even_where_every_image_is_asked_for() ->
 
 def test_judged_queries_without_a_vector_are_counted(corpus: Corpus) -> None:
     images, queries = ib.embed(corpus, encoder_of(corpus, 20.0), cache=None)
-    some = queries.select(range(2, 120))
-    found = benchmark(corpus.qrels, {"mine": (images, some)}, indexes=(), protocol=QUICK)
+    some, fewer = queries.select(range(2, 120)), images.select(range(1, 400))
+    spaces = {"whole": (images, queries), "mine": (fewer, some)}
+    found = benchmark(corpus.qrels, spaces, indexes=(), protocol=QUICK)
+    unasked, unseen = found.results["corpus"]["notices"]
+    assert unasked.startswith("judged queries without a vector: 2, which score 0 in mine (")
+    assert unseen == "relevant images without a vector: 1, so never found in mine (scene_000000)."
+
+
+def test_the_report_says_where_an_index_trained_on_too_few_images(corpus: Corpus) -> None:
+    grid = ["IVF32,Flat?nprobe=1,2"]
+    found = benchmark(corpus, encoder_of(corpus, 20.0), indexes=grid, protocol=QUICK, cache=None)
     (notice,) = found.results["corpus"]["notices"]
-    assert notice.startswith("judged queries without a vector: 2, which score 0 in mine (")
+    assert notice.startswith(
+        "IVF32,Flat: IVF trains 32 centroids on 400 vectors: FAISS advises at least 1,248"
+    )
+    assert "FAISS advises at least 1,248" in found.table("markdown")
 
 
 def test_wrong_subjects(corpus: Corpus) -> None:
