@@ -250,6 +250,8 @@ def main() -> None:
         except InputError as error:
             said = str(error)
         except _UsageError as error:
+            if not str(error):  # no command came, and the help was shown
+                sys.exit(WRONG)
             said = _usage(error)
         except OSError as error:
             what = f"{error.filename}: " if error.filename else ""

@@ -189,6 +189,21 @@ def embed(
     return _embedded(plan("images", corpus.image_ids, digest), encode_images, folder), queries
 
 
+def check_embeddings(what: str, value: object) -> None:
+    """InputError for anything but embeddings, such as a bare array: `what` names it.
+
+    >>> check_embeddings("queries", np.eye(2))
+    Traceback (most recent call last):
+    imgbench.errors.InputError: The queries came as ndarray. Wanted Embeddings, ...
+    """
+    if not isinstance(value, Embeddings):
+        raise InputError(
+            f"The {what} came as {type(value).__name__}.",
+            "Wanted Embeddings, which are ids and unit vectors.",
+            "Write imgbench.Embeddings(ids, vectors).",
+        )
+
+
 def _encoder(encoder: Encoder | str) -> Encoder:
     if isinstance(encoder, str):
         from imgbench.encoders.base import Encoder

@@ -25,8 +25,9 @@ def parse(measures: str | Measure | Iterable[str | Measure]) -> tuple[Measure, .
     >>> parse(["nDCG@10", "AP(rel=2)@10", "nDCG@10"])
     (nDCG@10, AP(rel=2)@10)
     """
-    listed = [measures] if isinstance(measures, str | Measure) else list(measures)
-    found = tuple({str(measure): measure for measure in map(_parsed, listed)}.values())
+    if isinstance(measures, str | Measure) or not isinstance(measures, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        measures = [measures]
+    found = tuple({str(measure): measure for measure in map(_parsed, measures)}.values())
     if not found:
         raise InputError("No measure came.", "Scoring needs at least one.", "Pass ['nDCG@10'].")
     return found

@@ -197,6 +197,13 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert found.stderr.count("\n") == 1
 
 
+def test_nothing_shows_the_help() -> None:
+    found = run()
+    assert found.returncode == cli.WRONG
+    assert "Commands" in found.stdout + found.stderr
+    assert "imgbench: ." not in found.stderr
+
+
 def test_help_is_no_error() -> None:
     found = run("run", "--help")
     assert found.returncode == 0

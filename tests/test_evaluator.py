@@ -178,6 +178,8 @@ def test_wrong_measures_are_named_with_the_nearest(name: str, message: str) -> N
 def test_wrong_inputs_are_refused() -> None:
     with pytest.raises(InputError, match=r"The qrels judge no query\. Scoring needs judgements\."):
         Evaluator({})
+    with pytest.raises(InputError, match=r"A measure came as int\. A measure is a name"):
+        Evaluator({"q": {"a": 1}}, 5)
     with pytest.raises(InputError, match=r"No measure came\. Scoring needs at least one\."):
         Evaluator({"q": {"a": 1}}, [])
     with pytest.raises(InputError, match=r"2 clusters came for 1 judged queries\."):

@@ -270,6 +270,17 @@ def test_k_may_be_every_image():
     assert (few.rows == -1).any()
 
 
+def test_bare_arrays_are_refused_with_what_to_write():
+    vectors = collection()[1].vectors
+    advice = (
+        r"Wanted Embeddings, which are ids and unit vectors\. Write imgbench\.Embeddings\(ids, vectors\)\."
+    )
+    with pytest.raises(InputError, match=rf"^The images came as ndarray\. {advice}$"):
+        Index.build("Flat", vectors)
+    with pytest.raises(InputError, match=rf"^The queries came as ndarray\. {advice}$"):
+        built("Flat").search(vectors, k=10)
+
+
 def test_queries_of_another_dimension_are_refused():
     wrong = Embeddings(["q"], np.eye(1, 8, dtype=np.float32))
     for search in (built("Flat").search, built("Flat").distance_computations):

@@ -7,21 +7,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from imgbench import environment
+from imgbench.embeddings import Embeddings, check_embeddings
 from imgbench.errors import InputError
 from imgbench.index import cost, factory, files, gpu, searching, training
 from imgbench.index import parameters as named
 from imgbench.index._faiss import FaissIndex, compile_options, concrete, faiss
 from imgbench.index.spec import IndexSpec, Number
 from imgbench.run import Run
-
-if TYPE_CHECKING:
-    from imgbench.embeddings import Embeddings
 
 Searcher: TypeAlias = Callable[
     [Float32[np.ndarray, "query dim"]],
@@ -83,6 +81,7 @@ class Index:
         checked and otherwise left to the caller. InputError as in `check`.
         """
         _check_seed(seed)
+        check_embeddings("images", images)
         parsed = IndexSpec.parse(spec) if isinstance(spec, str) else spec
         index = _empty(parsed, images.dim, len(images))
         training.prepare(index, seed)
@@ -163,6 +162,7 @@ class Index:
         k hits. InputError for a parameter that the index lacks, k outside 1 to the number of images,
         queries of another dimension.
         """
+        check_embeddings("queries", queries)
         self._check_dim(queries.dim)
         k, values = self._checked(k, params)
         vectors = np.ascontiguousarray(queries.vectors, dtype=np.float32)
