@@ -260,7 +260,7 @@ def main() -> None:
                 "Check the path, its permissions and the space left."
             )
         else:
-            sys.exit(code)
+            sys.exit(code or 0)
     _say(f"imgbench: {said}")
     sys.exit(WRONG)
 
