@@ -107,6 +107,10 @@ def benchmark(
     if isinstance(corpus, str | Path):
         corpus = Corpus.load(corpus)
     if isinstance(encoders, Mapping):
+        if not encoders:
+            raise InputError(
+                "No vectors came.", "A benchmark needs some.", 'Pass {"name": (images, queries)}.'
+            )
         judge = _judge(corpus, measures)
         brought = [given(name, *pair, judge) for name, pair in encoders.items()]
         about = _about(corpus, judge, brought[0])

@@ -317,6 +317,8 @@ def test_wrong_subjects(corpus: Corpus) -> None:
     wide = Embeddings(["a", "b"], np.eye(2, 3, dtype=np.float32))
     with pytest.raises(InputError, match="The encoder 'colours' came twice"):
         benchmark(corpus, [model, model])
+    with pytest.raises(InputError, match=r"No vectors came\. A benchmark needs some\."):
+        benchmark({"q": {"a": 1}}, {})
     with pytest.raises(InputError, match="Judgements came without images"):
         benchmark({"q": {"a": 1}}, "scenes")
     with pytest.raises(InputError, match="have 2 dimensions and its queries 3"):

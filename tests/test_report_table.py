@@ -138,6 +138,11 @@ def test_long_names_fold_at_their_parameters():
     assert "OPQ64_256,IVF" in folded
 
 
+def test_names_are_not_broken_at_their_hyphens(both):
+    notes = [both.table(width=width).split("Versions:")[1] for width in range(20, 60)]
+    assert all("faiss-gpu" in each for each in notes)
+
+
 def test_markdown_tables_are_whole(both):
     text = both.table("markdown")
     rows = [line for line in text.splitlines() if line.startswith("|")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -101,8 +102,24 @@ def _table(grid: Grid, gap: int, room: int) -> Table:
 
 
 def _folded(name: str, room: int) -> Text:
-    """The name of a point, its parameters on a line of their own where the room is too small."""
-    return Text(name if Text(name).cell_len <= room else "\n  ?".join(name.split("?", 1)))
+    """The name of a point; where the room is too small, in lines that break where a reader would.
+
+    >>> print(_folded("OPQ32_64,IVF4,PQ32x4fs?nprobe=1&k_factor=8", 18))
+    OPQ32_64,IVF4,
+      PQ32x4fs
+      ?nprobe=1
+      &k_factor=8
+    """
+    if Text(name).cell_len <= room:
+        return Text(name)
+    first, *rest = re.split(r"(?=[?&])|(?<=,)(?=.)", name)
+    lines = [first]
+    for piece in rest:
+        if piece.startswith("?") or Text(lines[-1] + piece).cell_len > room:
+            lines.append(f"  {piece}")
+        else:
+            lines[-1] += piece
+    return Text("\n".join(lines))
 
 
 def _needs(grid: Grid, *, gap: int, fold: bool = True) -> int:

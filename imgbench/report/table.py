@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from functools import partial
 
 from imgbench.errors import unknown
 from imgbench.report import grid
@@ -31,9 +32,11 @@ def _markdown(told: Content, width: int) -> str:
 
 
 def _text(told: Content, width: int) -> str:
-    parts = [shown(told.title), *(textwrap.fill(shown(each), width) for each in told.headline)]
+    # Names hold hyphens (ir-measures), which are no place to break them.
+    wrapped = partial(textwrap.fill, width=width, break_on_hyphens=False)
+    parts = [shown(told.title), *(wrapped(shown(each)) for each in told.headline)]
     parts += [grid.terminal(each, width).rstrip("\n") for each in told.grids]
-    parts.append("\n".join(textwrap.fill(shown(note), width, subsequent_indent="  ") for note in told.notes))
+    parts.append("\n".join(wrapped(shown(note), subsequent_indent="  ") for note in told.notes))
     return "\n\n".join(parts) + "\n"
 
 
