@@ -17,6 +17,7 @@ import hashlib
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import TextIO
 
 from imgbench.errors import InputError
 
@@ -35,8 +36,7 @@ def replacing(path: Path) -> Generator[Path]:
 @contextlib.contextmanager
 def locked(folder: Path) -> Generator[None]:
     """Alone with the folder; the lock, a file beside it, goes with the process that holds it."""
-    _make(folder.parent)
-    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+    with _opened(folder.with_name(f"{folder.name}.lock")) as file:
         with contextlib.suppress(ImportError, OSError):  # Windows has no fcntl, some network disks no locks
             import fcntl
 
@@ -53,12 +53,13 @@ def digest(path: Path) -> str | None:
         return None
 
 
-def _make(folder: Path) -> None:
+def _opened(path: Path) -> TextIO:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be made: {error.strerror}.",
+            f"{path.parent} cannot be written to: {error.strerror}.",
             "Wanted a folder to write to.",
             "Choose another cache.",
         ) from None

@@ -245,5 +245,10 @@ def test_an_encoder_that_gives_another_shape_leaves_no_shard(tmp_path):
 
 def test_a_cache_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file cannot be made: File exists\. Wanted a folder to write to\."):
+    with pytest.raises(
+        InputError, match=r"file cannot be written to: File exists\. Wanted a folder to write to\."
+    ):
         filled(tmp_path / "file" / "s")
+    (tmp_path / "s.lock").mkdir()  # refused even to root, for whom no permission is missing
+    with pytest.raises(InputError, match=r"cannot be written to: Is a directory\. Wanted a folder"):
+        filled(tmp_path / "s")
