@@ -113,7 +113,8 @@ def benchmark(
             )
         judge = _judge(corpus, measures)
         brought = [given(name, *pair, judge) for name, pair in encoders.items()]
-        about = _about(corpus, judge, brought[0])
+        # What fits the smallest space fits them all.
+        about = _about(corpus, judge, min(brought, key=lambda space: len(space.images)))
         spaces, dims = brought, [space.images.dim for space in brought]
     elif isinstance(corpus, Corpus):
         judge = _judge(corpus, measures)
@@ -210,10 +211,7 @@ def _judge(corpus: Corpus | Judgements, measures: Sequence[str | Measure]) -> Ev
     if not isinstance(corpus, Corpus):
         return Evaluator(corpus, measures)
     labels = dict(zip(corpus.query_ids, corpus.clusters.tolist(), strict=True))
-    # A judged query that the corpus lacks has no cluster there: it counts, as one of its own.
-    return Evaluator(
-        corpus.qrels, measures, {query: labels.get(query, query) for query in corpus.qrels.query_ids}
-    )
+    return Evaluator(corpus.qrels, measures, {query: labels[query] for query in corpus.qrels.query_ids})
 
 
 def _about(corpus: Corpus | Judgements, judge: Evaluator, space: Space | None) -> dict[str, Any]:

@@ -25,13 +25,12 @@ _MOST_THREADS = 1024  # OpenMP ends the process where the system refuses it a th
 class Protocol:
     """How speeds are measured: single queries on one thread for latency, all queries at once for throughput.
 
-    `latency_seconds` of timed work end a point's turn early, but never below a tenth of `latency_calls`.
+    Every point makes `latency_calls` timed calls, however slow it is.
     A batch is repeated `throughput_repeats` times, or as often as fits into `throughput_seconds`, but once.
     `threads` (all cores, unless told) build the indexes and answer the batches.
     """
 
     latency_calls: int = timing.CALLS
-    latency_seconds: float = 30.0
     throughput_repeats: int = 5
     throughput_seconds: float = 5.0
     threads: int = field(default_factory=environment.cores)
@@ -106,8 +105,6 @@ def measure(
         {point.key: _single(point, rows, k) for point in searched},
         queries=len(rows),
         calls_each=protocol.latency_calls,
-        calls_at_least=max(1, protocol.latency_calls // 10),
-        seconds_at_most=protocol.latency_seconds,
         seed=seed,
     )
     throughputs = _throughputs(searched, rows, k=k, seed=seed, protocol=protocol, say=say)

@@ -70,22 +70,24 @@ class Latency:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Queries per second of one batch: the median of the repeats, the slowest (`low`) and the fastest."""
+    """Queries per second of one batch: the median of `repeats`, the slowest (`low`) and the fastest."""
 
     value: float
     batch: int
     threads: int
     low: float
     high: float
+    repeats: int
 
     def to_dict(self) -> dict[str, float | int]:
-        """`throughput_qps` of results.json, plus the slowest and fastest repeat as `low` and `high`."""
+        """`throughput_qps` of results.json, plus the repeats, the slowest (`low`) and the fastest one."""
         return {
             "value": self.value,
             "batch": self.batch,
             "threads": self.threads,
             "low": self.low,
             "high": self.high,
+            "repeats": self.repeats,
         }
 
 
@@ -170,7 +172,7 @@ def throughput(
     seconds = np.maximum(np.asarray(spent, np.float64), 1.0) / 1e9  # a clock may stand still: at least 1 ns
     rates = queries / seconds
     middle = float(queries / np.median(seconds))
-    return Throughput(middle, queries, read_back, float(rates.min()), float(rates.max()))
+    return Throughput(middle, queries, read_back, float(rates.min()), float(rates.max()), repeats)
 
 
 def drift(first: float, last: float) -> float:

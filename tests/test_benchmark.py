@@ -335,3 +335,16 @@ def test_the_default_grid_fits_every_corpus(images: int) -> None:
     for dim in (27, 31, 128, 512, 768, 1024, 1152):
         for spec in default_indexes(images, dim):
             ib.Index.check(spec, dim=dim, images=images)
+
+
+def test_the_grid_has_to_fit_the_smallest_of_several_spaces(corpus: Corpus) -> None:
+    images, queries = ib.embed(corpus, encoder_of(corpus, 20.0), cache=None)
+    spaces = {"all": (images, queries), "few": (images.select(range(50)), queries)}
+    with pytest.raises(InputError, match="50"):
+        benchmark(corpus.qrels, spaces, indexes=["IVF100,Flat"], protocol=QUICK)
+
+
+def test_every_point_makes_all_its_calls(report: Report) -> None:
+    assert {point["latency_ms"]["queries"] for point in report.results["points"]} == {QUICK.latency_calls}
+    assert {point["throughput_qps"]["repeats"] for point in report.results["points"]} == {1}
+    assert "median of 1." in report.table("markdown")

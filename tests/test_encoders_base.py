@@ -348,3 +348,11 @@ def test_bytes_are_images_too() -> None:
     buffer = io.BytesIO()
     picture(0, 1, 2).save(buffer, "png")
     np.testing.assert_allclose(Mine().encode_images([buffer.getvalue()]), unit([[1, 2, 3]]), rtol=1e-6)
+
+
+def test_another_version_of_a_library_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Mine()
+    before = encoder.fingerprint
+    assert encoder.fingerprint == before
+    monkeypatch.setattr("imgbench.environment.packages", lambda: {"pillow": "0.0.1"})
+    assert encoder.fingerprint != before

@@ -171,7 +171,9 @@ def test_throughput_is_the_median_of_the_repeats_never_the_best():
 
     found = timing.throughput(batch, queries=8, threads=1, repeats=3, clock=clock)
     assert (found.low, found.value, found.high) == (2.0, 4.0, 8.0)
-    assert found.to_dict() == {"value": 4.0, "batch": 8, "threads": 1, "low": 2.0, "high": 8.0}
+    assert found.to_dict() == {
+        "value": 4.0, "batch": 8, "threads": 1, "low": 2.0, "high": 8.0, "repeats": 3,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("warmup", "calls"), [(True, 4), (False, 3)])

@@ -43,6 +43,9 @@ from imgbench.types import ImageInput, Precision
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Those that decode, resize, tokenise and compute: another version may give other vectors.
+LIBRARIES = ("pillow", "torch", "torchvision", "open_clip_torch", "transformers", "timm")
+
 BOTH_SIDES: frozenset[str] = frozenset({"image", "text"})
 
 
@@ -133,7 +136,13 @@ class Encoder(ABC):
         tuple or dict, unless the name of these starts with an underscore (as a counter's should). If its
         weights live elsewhere, override this method or put a version into `name`.
         """
-        return {**self._identity(), "precision": str(self.precision), "dim": self.dim}
+        libraries = {name: environment.packages().get(name) for name in LIBRARIES}
+        return {
+            **self._identity(),
+            "precision": str(self.precision),
+            "dim": self.dim,
+            "libraries": libraries,
+        }
 
     @property
     def fingerprint(self) -> str:

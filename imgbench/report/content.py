@@ -185,10 +185,19 @@ def _timing(results: Results) -> list[str]:
     batch = points[0]["throughput_qps"]
     told = (
         f"Latency: one query a call on {one}, at least {fewest:,} timed calls a point. Throughput: batches "
-        f"of {batch['batch']:,} on {readable.count(batch['threads'], 'thread')}, median."
+        f"of {batch['batch']:,} on {readable.count(batch['threads'], 'thread')}, {_repeats(points)}."
     )
     few = [f"Warning: {fewest:,} timed calls are too few for a good p99."] if fewest < _ENOUGH_CALLS else []
     return [told, *few, *_drifts(results)]
+
+
+def _repeats(points: list[Results]) -> str:
+    """How often the batches were repeated: slow ones are repeated less."""
+    counts = [point["throughput_qps"].get("repeats") for point in points]
+    known = sorted({count for count in counts if count})
+    if not known:
+        return "median"
+    return f"median of {known[0]}" + (f" to {known[-1]}" if len(known) > 1 else "")
 
 
 def _drifts(results: Results) -> list[str]:

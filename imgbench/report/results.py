@@ -60,6 +60,7 @@ _POINT = {
         "threads": int,
         "low": Maybe(float),
         "high": Maybe(float),
+        "repeats": Maybe(int),
     },
     "train_seconds": _SOME,
     "add_seconds": _SOME,
