@@ -17,7 +17,7 @@ from imgbench.corpus import Corpus
 from imgbench.embeddings import embed
 from imgbench.encoders.base import Encoder
 
-PICTURES, BATCH = 128, 32  # the batch of open_clip's examples
+PICTURES, BATCH = 512, 32  # the batch of open_clip's examples
 
 
 @pytest.fixture(scope="module")

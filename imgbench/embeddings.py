@@ -22,10 +22,10 @@ from jaxtyping import Float, Float32
 
 from imgbench import store
 from imgbench import vectors as checks
+from imgbench.corpus import Corpus
 from imgbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from imgbench.corpus import Corpus
     from imgbench.encoders.base import Encoder
 
 CACHE = "~/.cache/imgbench"
@@ -148,7 +148,7 @@ class Embeddings:
 
 
 def embed(
-    corpus: Corpus,
+    corpus: Corpus | str | Path,
     encoder: Encoder | str,
     *,
     cache: str | Path | None = CACHE,
@@ -163,6 +163,8 @@ def embed(
     read has no row and a line in `.quarantine` (image id, reason). InputError for an encoder without a text
     side, a store that names another encoder, and vectors that are not finite.
     """
+    if isinstance(corpus, str | Path):
+        corpus = Corpus.load(corpus)
     encoder = _encoder(encoder)
     if dtype not in _DTYPES:
         raise unknown("a dtype of embeddings", dtype, _DTYPES)

@@ -91,6 +91,12 @@ class Evaluator:
 
     def matrix(self, run: Run) -> Float64[np.ndarray, "measure query"]:
         """Scores per measure and judged query. The six common measures never build a dictionary."""
+        if not isinstance(run, Run):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"A {type(run).__name__} came.",
+                "An evaluator scores a Run.",
+                "See Run.from_search and Run.read_trec.",
+            )
         found = dict(zip(self._fast, providers.matrix(self._fast, self._judged, run), strict=True))
         if self._slow:
             found |= self._behind(run)

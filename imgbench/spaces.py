@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from imgbench.corpus import Corpus, Notice
-from imgbench.embeddings import Embeddings, embed
+from imgbench.embeddings import Embeddings, check_embeddings, embed
 from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError
 from imgbench.evaluator import Evaluator
@@ -29,6 +29,8 @@ class Space:
 
 def given(name: str, images: Embeddings, queries: Embeddings, judge: Evaluator) -> Space:
     """Vectors that came without an encoder."""
+    check_embeddings(f"images of {name}", images)
+    check_embeddings(f"queries of {name}", queries)
     if images.dim != queries.dim:
         raise InputError(
             f"The images of {name} have {images.dim} dimensions and its queries {queries.dim}.",

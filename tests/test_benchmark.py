@@ -321,6 +321,10 @@ def test_wrong_subjects(corpus: Corpus) -> None:
         benchmark({"q": {"a": 1}}, {})
     with pytest.raises(InputError, match="Judgements came without images"):
         benchmark({"q": {"a": 1}}, "scenes")
+    with pytest.raises(InputError, match="The images of mine came as ndarray"):
+        benchmark({"a": {"a": 1}}, {"mine": (rows.vectors, rows.vectors)})
+    with pytest.raises(InputError, match="A dict came"):
+        ib.Evaluator({"a": {"a": 1}}).score({"a": {"a": 1.0}})
     with pytest.raises(InputError, match="have 2 dimensions and its queries 3"):
         benchmark({"a": {"a": 1}}, {"mine": (rows, wide)})
     with pytest.raises(InputError, match="among the queries of mine"):

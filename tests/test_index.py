@@ -165,6 +165,16 @@ def test_exact_results_depend_on_no_batch_even_with_duplicates(size):
     assert np.array_equal(whole.rows, np.stack([np.lexsort((np.arange(540), -row))[:12] for row in scores]))
 
 
+@pytest.mark.parametrize("spec", ["IVF4,Flat", "PCAR8,IVF4,Flat"])
+def test_ties_at_the_cut_go_to_the_smaller_row_where_lists_are_scanned(spec):
+    distinct = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    distinct /= np.linalg.norm(distinct, axis=1, keepdims=True)
+    images = Embeddings(list(map(str, range(300))), np.repeat(distinct, 5, axis=0))
+    queries = Embeddings(list("abc"), distinct[:3])
+    run = Index.build(spec, images).search(queries, k=3, nprobe=4)
+    np.testing.assert_array_equal(run.rows, [[0, 1, 2], [5, 6, 7], [10, 11, 12]])
+
+
 def test_exact_search_lets_faiss_multiply_matrices(monkeypatch):
     index, queries = built("Flat"), collection()[1]
     many = Embeddings([str(row) for row in range(40 * QUERIES)], np.tile(queries.vectors, (40, 1)))

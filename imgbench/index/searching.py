@@ -42,12 +42,26 @@ def search(
     Blocks of 256 queries are searched by one thread each, so that the number of threads changes no result.
     For an exact index the blocks are as large as its matrix products need; the scores are then computed again
     in float64 and ties at the cut are settled by the row, so that neither the batch nor the blocks matter.
+    Where the depth of a search changes only how many of its candidates are returned, as in IVF lists, 8 more
+    are asked for, and ties at the cut go to the smaller row there too.
     """
     if on_gpu(index):
         return index.search(queries, k, params=request)  # one stream, and its own blocks
     if is_flat(index):
         return _exact(concrete(index), queries, k)
-    return _blocks(index, queries, k, request)
+    depth = min(int(index.ntotal), k + _SLACK) if _scans(index) else k
+    scores, rows = _blocks(index, queries, depth, request)
+    order = np.lexsort((rows, -scores))[:, :k]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def _scans(index: FaissIndex) -> bool:
+    """Whether the same candidates are compared whatever the depth of the search."""
+    index = concrete(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return _scans(index.index)
+    lists = faiss.IndexIVFFlat | faiss.IndexIVFScalarQuantizer | faiss.IndexIVFPQ
+    return isinstance(index, lists | faiss.IndexScalarQuantizer | faiss.IndexPQ)
 
 
 def _blocks(index: FaissIndex, queries: np.ndarray, k: int, request: FaissRequest) -> Found:
