@@ -165,14 +165,18 @@ def test_exact_results_depend_on_no_batch_even_with_duplicates(size):
     assert np.array_equal(whole.rows, np.stack([np.lexsort((np.arange(540), -row))[:12] for row in scores]))
 
 
-@pytest.mark.parametrize("spec", ["IVF4,Flat", "PCAR8,IVF4,Flat"])
-def test_ties_at_the_cut_go_to_the_smaller_row_where_lists_are_scanned(spec):
+@pytest.mark.parametrize(
+    ("spec", "params"), [("IVF4,Flat", {"nprobe": 4}), ("SQfp16", {}), ("RR8,IVF4,Flat", {"nprobe": 4})]
+)
+def test_ties_at_the_cut_go_to_the_smaller_row_where_lists_are_scanned(spec, params):
     distinct = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     distinct /= np.linalg.norm(distinct, axis=1, keepdims=True)
-    images = Embeddings(list(map(str, range(300))), np.repeat(distinct, 5, axis=0))
-    queries = Embeddings(list("abc"), distinct[:3])
-    run = Index.build(spec, images).search(queries, k=3, nprobe=4)
-    np.testing.assert_array_equal(run.rows, [[0, 1, 2], [5, 6, 7], [10, 11, 12]])
+    images = Embeddings(list(map(str, range(600))), np.tile(distinct, (10, 1)))
+    queries = Embeddings(list(map(str, range(60))), distinct)
+    # Ten copies of the query's own image, then five of the ten copies of the next one: the first five rows.
+    exact = Index.build("Flat", images).search(queries, k=15)
+    run = Index.build(spec, images).search(queries, k=15, **params)
+    assert run.overlap(exact, k=15) == 1.0
 
 
 def test_exact_search_lets_faiss_multiply_matrices(monkeypatch):
