@@ -4,14 +4,14 @@ code.
     python benchmarks/scenes_encoder/train.py --out imgbench/encoders
     python benchmarks/scenes_encoder/measure.py
 
-The first command took 36 minutes on 2 cores with other work beside it (33 of them training) and writes
-scenes.safetensors (float16) and scenes.json: the open_clip configuration, the preprocessing and the record of
-this training. The second adds the figures that the weights reach. Bit for bit the same weights come only from
-the same machine and versions: the files are the fixture, this script says where they come from.
+The first command draws 60,000 pictures in a minute or two, trains for 33 minutes on 2 cores with other work
+beside it, and writes scenes.safetensors (float16) and scenes.json: the open_clip configuration, the
+preprocessing and the record of this training. The second adds the figures that the weights reach. Bit for bit
+the same weights come only from the same machine and versions: the files are the fixture, this script says
+where they come from.
 
-Most of the time of small models on a CPU goes into memory that the kernel hands out anew for every tensor:
-with tcmalloc (LD_PRELOAD=libtcmalloc_minimal.so.4) and OMP_WAIT_POLICY=passive, as here, a step takes half as
-long.
+The shipped weights were trained with LD_PRELOAD=libtcmalloc_minimal.so.4, OMP_WAIT_POLICY=passive. On a busy
+machine a step in bf16 took 1.05 s with glibc's allocator and 0.80 s with tcmalloc.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def train(arguments: argparse.Namespace) -> None:
         part = part_of(world, scenes)
         claims = [claim_of(part, scene, dice) for scene in range(len(scenes))]
         tokens = words.tokens([write(claim, dice) for claim in claims])
-        # On a CPU the plain attention trains twice as fast as the fused one.
+        # Measured on a busy CPU: 0.63 s a step with the plain attention, 0.76 s with the fused one.
         with sdpa_kernel(SDPBackend.MATH):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 images = encode_images(model, pictures[np.sort(scenes)][np.argsort(np.argsort(scenes))])

@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from imgbench.encoders import weights
 from imgbench.encoders.activation import check_folder, check_tag
-from imgbench.encoders.base import BOTH_SIDES, Encoder
 from imgbench.encoders.families import fetching
+from imgbench.encoders.network import NetworkEncoder
 from imgbench.errors import InputError, unknown
 from imgbench.types import Precision
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-BATCH_SIZE = {"cpu": 32, "cuda": 256}
 SEED = 0
 _Parts: TypeAlias = "tuple[Any, Any, Any, dict[str, object]]"  # model, preprocess, tokenizer, identity
 CONFIG = "open_clip_config.json"
@@ -40,8 +39,11 @@ CHECKPOINTS = (
 )
 
 
-class OpenClipEncoder(Encoder):
+class OpenClipEncoder(NetworkEncoder):
     """A CLIP of open_clip, its preprocessing and tokenizer: by `Encoder.load` or `from_parts`."""
+
+    family = "open_clip"
+    batch_sizes: ClassVar = {"cpu": 32, "cuda": 256}
 
     def __init__(
         self,
@@ -49,17 +51,10 @@ class OpenClipEncoder(Encoder):
         preprocess: Callable[[Image], torch.Tensor],
         tokenizer: Callable[[list[str]], torch.Tensor],
         *,
-        name: str,
         identity: dict[str, object],
-        device: str,
-        precision: Precision,
-        batch_size: int | None,
+        **placement: Any,
     ) -> None:
-        self.name, self.device, self.precision, self.sides = name, device, precision, BOTH_SIDES
-        self.batch_size = batch_size or BATCH_SIZE.get(device.partition(":")[0], 32)
-        self._described = identity
-        self._model = weights.placed(model, device=device, precision=precision)
-        self._dtype = weights.torch_dtype(precision)
+        self._hold(model, identity=identity, **placement)
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self.dim = int(self._texts(["a"]).shape[1])
 
@@ -97,9 +92,6 @@ class OpenClipEncoder(Encoder):
             precision=Precision(precision),
             batch_size=batch_size,
         )
-
-    def _identity(self) -> dict[str, object]:
-        return {"family": "open_clip", **self._described}
 
     def _prepare(self, image: Image) -> torch.Tensor:
         return self._preprocess(image)

@@ -11,47 +11,43 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32
 
 from imgbench.encoders import weights
-from imgbench.encoders.base import Encoder
 from imgbench.encoders.families import fetching
 from imgbench.encoders.images import Failure
+from imgbench.encoders.network import NetworkEncoder
 from imgbench.errors import InputError, unknown
 from imgbench.types import ImageInput, Precision
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BATCH_SIZE = {"cpu": 32, "cuda": 256}
 SEED = 0
 
 
-class TimmEncoder(Encoder):
+class TimmEncoder(NetworkEncoder):
     """An image model of timm with its own preprocessing."""
+
+    family = "timm"
+    batch_sizes: ClassVar = {"cpu": 32, "cuda": 256}
+    sides = frozenset({"image"})
 
     def __init__(
         self,
         model: Any,
         *,
-        name: str,
         identity: dict[str, object],
-        device: str,
-        precision: Precision,
-        batch_size: int | None,
+        **placement: Any,
     ) -> None:
         import timm
 
-        self.name, self.device, self.precision, self.sides = name, device, precision, frozenset({"image"})
-        self.batch_size = batch_size or BATCH_SIZE.get(device.partition(":")[0], 32)
         config = timm.data.resolve_model_data_config(model)
         self._preprocess = timm.data.create_transform(**config, is_training=False)
-        self._described = {**identity, "preprocess": config}
-        self._dtype = weights.torch_dtype(precision)
-        self._model = weights.placed(model, device=device, precision=precision)
+        self._hold(model, identity={**identity, "preprocess": config}, **placement)
         self.dim = int(self._images([self._blank(config)]).shape[1])
 
     @property
@@ -89,9 +85,6 @@ class TimmEncoder(Encoder):
         if failures:
             raise failures[0][1].error()
         return np.concatenate(parts) if parts else np.empty((0, self._model.num_classes), np.float32)
-
-    def _identity(self) -> dict[str, object]:
-        return {"family": "timm", **self._described}
 
     def _prepare(self, image: Image) -> Any:
         return self._preprocess(image)

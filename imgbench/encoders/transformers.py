@@ -11,51 +11,45 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from imgbench.encoders import weights
-from imgbench.encoders.base import BOTH_SIDES, Encoder
+from imgbench.encoders.base import Encoder
 from imgbench.encoders.families import fetching
+from imgbench.encoders.network import NetworkEncoder
 from imgbench.errors import InputError
 from imgbench.types import Precision
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BATCH_SIZE = {"cpu": 16, "cuda": 128}
+BATCH_SIZES = {"cpu": 16, "cuda": 128}
 QUERY_TASK = "retrieval.query"
 _COMMIT = re.compile("[0-9a-f]{40}")
 _LONGEST = 4096  # a tokenizer without a limit of its own says 1e30
 
 
-class TransformersEncoder(Encoder):
+class TransformersEncoder(NetworkEncoder):
     """A dual encoder of transformers: `get_image_features` and `get_text_features`.
 
     Texts are padded to the model's context length: SigLIP was trained so, and the others ignore the padding.
     """
+
+    family = "transformers"
+    batch_sizes: ClassVar = BATCH_SIZES
 
     def __init__(
         self,
         model: Any,
         processor: Any,
         *,
-        name: str,
         identity: dict[str, object],
-        device: str,
-        precision: Precision,
-        batch_size: int | None,
+        **placement: Any,
     ) -> None:
-        self.name, self.device, self.precision, self.sides = name, device, precision, BOTH_SIDES
-        self.batch_size = batch_size or BATCH_SIZE.get(device.partition(":")[0], 16)
         self._processor = processor
         self._context = _context(model, processor)
-        self._described = {**identity, "context": self._context}
-        self._dtype = weights.torch_dtype(precision)
-        self._model = weights.placed(model, device=device, precision=precision)
+        self._hold(model, identity={**identity, "context": self._context}, **placement)
         self.dim = int(self._texts(["a"]).shape[1])
-
-    def _identity(self) -> dict[str, object]:
-        return {"family": "transformers", **self._described}
 
     def _prepare(self, image: Image) -> dict[str, Any]:
         batch = self._processor.image_processor(images=image, return_tensors="pt")
@@ -84,33 +78,27 @@ class TransformersEncoder(Encoder):
         }
 
 
-class RemoteEncoder(Encoder):
+class RemoteEncoder(NetworkEncoder):
     """A model whose own remote code has `encode_image` and `encode_text`, as Jina CLIP v1 and v2.
 
     It is given PIL images only, because the code downloads every string that looks like an address. Texts are
     search queries: where the code knows tasks, they get Jina's instruction for queries (`retrieval.query`).
     """
 
+    family = "transformers"
+    batch_sizes: ClassVar = BATCH_SIZES
+
     def __init__(
         self,
         model: Any,
         *,
-        name: str,
         identity: dict[str, object],
-        device: str,
-        precision: Precision,
-        batch_size: int | None,
+        **placement: Any,
     ) -> None:
-        self.name, self.device, self.precision, self.sides = name, device, precision, BOTH_SIDES
-        self.batch_size = batch_size or BATCH_SIZE.get(device.partition(":")[0], 16)
         known = inspect.signature(model.encode_text).parameters
         self._task = {"task": QUERY_TASK} if "task" in known else {}
-        self._described = {**identity, **self._task}
-        self._model = weights.placed(model, device=device, precision=precision)
+        self._hold(model, identity={**identity, **self._task}, **placement)
         self.dim = int(self._texts(["a"]).shape[1])
-
-    def _identity(self) -> dict[str, object]:
-        return {"family": "transformers", **self._described}
 
     def _images(self, images: list[Image]) -> Any:
         return self._rows(self._model.encode_image, images)

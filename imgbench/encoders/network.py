@@ -1,0 +1,40 @@
+"""What encoders around a torch network share: where it runs, in which precision, in which batches."""
+
+# ruff: noqa: ANN401  tensors and models of libraries without types
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from imgbench.encoders import weights
+from imgbench.encoders.base import Encoder
+from imgbench.types import Precision
+
+
+class NetworkEncoder(Encoder):
+    """An encoder around a torch network; a subclass names its family and its batches by kind of device."""
+
+    family: ClassVar[str]
+    batch_sizes: ClassVar[Mapping[str, int]]
+
+    def _hold(
+        self,
+        network: Any,
+        *,
+        name: str,
+        identity: dict[str, object],
+        device: str,
+        precision: Precision,
+        batch_size: int | None,
+    ) -> None:
+        """Take the network, moved and cast in place, and what else the embeddings' key has to say of it."""
+        kind = device.partition(":")[0]
+        self.name, self.device, self.precision = name, device, precision
+        self.batch_size = batch_size or self.batch_sizes.get(kind, self.batch_sizes["cpu"])
+        self._described = identity
+        self._dtype = weights.torch_dtype(precision)
+        self._model = weights.placed(network, device=device, precision=precision)
+
+    def _identity(self) -> dict[str, object]:
+        return {"family": self.family, **self._described}
