@@ -7,7 +7,9 @@ import pytest
 from scipy.stats import beta
 
 from imgbench.errors import InputError
-from imgbench.significance import _gaffke, _limits, mean_interval, paired
+from imgbench.significance import mean_interval, paired
+from imgbench.significance.gaffke import upper_limit
+from imgbench.significance.limits import limits
 
 WORLDS = 300
 TOLERATED = 0.05 + 3 * np.sqrt(0.05 * 0.95 / WORLDS)  # Monte-Carlo error of three standard deviations
@@ -41,7 +43,8 @@ def test_false_holds_and_coverage_with_the_loss_at_the_margin(clusters, size, sh
     deltas, margin = losses(clusters, size, share, together, kind)
     groups = np.arange(clusters * size) // size
     # Each row is a world of its own: `together` off, as if each had been given alone.
-    mean, low, high = _limits(deltas, groups, (-1.0, 1.0), confidence=0.95, seed=0, together=False)
+    found = limits(deltas, groups, (-1.0, 1.0), confidence=0.95, seed=0, together=False)
+    mean, low, high = found.mean, found.low, found.high
     assert abs(mean.mean() + margin) < 4 * mean.std() / np.sqrt(WORLDS)
     false_holds, false_degrades = (low > -margin).mean(), (high < -margin).mean()
     assert false_holds <= TOLERATED / 2 + 0.01
@@ -70,7 +73,7 @@ def test_bounds_hold_for_all_points_at_once() -> None:
 def test_few_whole_changes_get_the_exact_binomial_bound(changed: int, alpha: float) -> None:
     values = np.zeros(1000)
     values[:changed] = 1
-    assert _gaffke(values, 1.0, alpha) == pytest.approx(
+    assert upper_limit(values, 1.0, alpha) == pytest.approx(
         beta.ppf(1 - alpha, changed + 1, 1000 - changed), rel=0.005
     )
 

@@ -1,0 +1,16 @@
+"""Does a difference hold? Intervals over query clusters, simultaneous over points, and verdicts."""
+
+from __future__ import annotations
+
+from imgbench.significance.limits import Method
+from imgbench.significance.paired import LEAST_CLUSTERS, Comparison, Interval, Verdict, mean_interval, paired
+
+__all__ = [
+    "LEAST_CLUSTERS",
+    "Comparison",
+    "Interval",
+    "Method",
+    "Verdict",
+    "mean_interval",
+    "paired",
+]

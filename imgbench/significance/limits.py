@@ -1,0 +1,154 @@
+"""Confidence limits of means over query clusters, simultaneous over points if asked.
+
+The unit is the cluster (the five captions of one photo are no five independent questions; Miller 2024,
+arXiv 2411.00640). With cluster sums S_c and sizes n_c the estimate is sum S_c / sum n_c, and its error comes
+from the residuals e_c = S_c - mean * n_c. Two bounds are blended, by how many clusters carry the variance:
+
+- many: bootstrap-t over clusters (Efron and Tibshirani 1993, chapter 12), because losses are skewed, with the
+  largest statistic over all points in each resample (max-T: Westfall and Young 1993; for retrieval: Boytsov,
+  Belova and Westfall, SIGIR 2013);
+- few: a resampling sees only what happened. Gaffke's bound (2005; Learned-Miller and Thomas 2019, arXiv
+  1905.06208) adds one unseen cluster with the worst possible change and weighs all by a Dirichlet
+  distribution. If nothing changed in C clusters it is the exact binomial bound 1 - alpha^(1/C), about
+  3.7 / C: the "rule of three". Bonferroni over points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from imgbench.significance.gaffke import upper_limit
+
+_RESAMPLES = 2000
+_CHUNK = 250  # resamples at once: 10,000 clusters x 250 x 8 bytes = 20 MB
+_FEW, _MANY = 10.0, 40.0  # effective clusters: below only Gaffke's bound, above only the bootstrap
+CHANGED = 1e-12
+"""Smaller differences are rounding."""
+
+
+class Method(StrEnum):
+    """Where the limits of a mean come from."""
+
+    BOOTSTRAP = "bootstrap-t"
+    GAFFKE = "Gaffke"
+    BLEND = "bootstrap-t and Gaffke"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Means and their limits; `rare` is 0 for the bootstrap alone, 1 for Gaffke's bound alone."""
+
+    mean: Float64[np.ndarray, "point"]
+    low: Float64[np.ndarray, "point"]
+    high: Float64[np.ndarray, "point"]
+    rare: Float64[np.ndarray, "point"]
+
+    def method(self, point: int) -> Method:
+        """Where the limits of one point come from."""
+        share = self.rare[point]
+        return Method.BOOTSTRAP if share <= 0 else Method.GAFFKE if share >= 1 else Method.BLEND
+
+
+def limits(
+    values: Float64[np.ndarray, "point query"],
+    groups: Int64[np.ndarray, "query"],
+    bounds: tuple[float, float],
+    *,
+    confidence: float,
+    seed: int,
+    together: bool,
+) -> Limits:
+    """Limits of the mean of each row of `values`, which lie between `bounds`; half of the error on each side.
+
+    `groups` numbers the clusters from 0. `together`: all rows' limits hold at once, else each for itself.
+    """
+    points, sizes = len(values), np.bincount(groups).astype(np.float64)
+    sums = np.array([np.bincount(groups, weights=row) for row in values]).reshape(points, len(sizes))
+    mean = sums.sum(axis=1) / sizes.sum()
+    residuals = sums - mean[:, None] * sizes
+    alpha, family = (1 - confidence) / 2, points if together else 1
+    # Between the two bounds the limits change without a jump.
+    rare = np.clip((_MANY - _effective(residuals)) / (_MANY - _FEW), 0.0, 1.0)
+    low, high = np.full(points, bounds[0]), np.full(points, bounds[1])
+    if (common := rare < 1).any():
+        level = alpha * (common.sum() / points if together else 1.0)
+        found = _bootstrap(residuals[common], sizes, level, seed, together=together)
+        low[common] = np.maximum(mean[common] - found[0], bounds[0])
+        high[common] = np.minimum(mean[common] + found[1], bounds[1])
+    for p in np.flatnonzero(rare > 0):
+        each = mean[p] + residuals[p] / sizes.mean()  # its mean over clusters is the estimate
+        # A cluster of the largest size, wholly changed, is the worst that may be unseen.
+        worst, best = (mean[p] + (bound - mean[p]) * sizes.max() / sizes.mean() for bound in bounds)
+        low[p] += rare[p] * (max(-upper_limit(-each, -worst, alpha / family), bounds[0]) - low[p])
+        high[p] += rare[p] * (min(upper_limit(each, best, alpha / family), bounds[1]) - high[p])
+    return Limits(mean, low, high, rare)
+
+
+def _effective(residuals: Float64[np.ndarray, "point cluster"]) -> Float64[np.ndarray, "point"]:
+    """How many equal clusters would carry the variance: (sum e^2)^2 / sum e^4, 0 without any."""
+    squares = residuals**2
+    fourth = (squares**2).sum(axis=1)
+    found = np.divide(squares.sum(axis=1) ** 2, fourth, out=np.zeros(len(squares)), where=fourth > 0)
+    return np.where(squares.max(axis=1, initial=0.0) > CHANGED**2, found, 0.0)
+
+
+def _bootstrap(
+    e: Float64[np.ndarray, "point cluster"],
+    sizes: Float64[np.ndarray, "cluster"],
+    alpha: float,
+    seed: int,
+    *,
+    together: bool,
+) -> tuple[Float64[np.ndarray, "point"], Float64[np.ndarray, "point"]]:
+    """Distances of the lower and upper limit from the mean."""
+    C, points = len(sizes), len(e)
+    error = np.sqrt(C / max(C - 1, 1) * (e**2).sum(axis=1)) / sizes.sum()
+    columns, scale = _whole(np.vstack([e, e**2, e * sizes, sizes, sizes**2]).T)
+    statistics: list[Float64[np.ndarray, "resample point"]] = []
+    for weights in _weights(C, seed):
+        found = (weights @ columns) * scale
+        n, n2 = found[:, -2:-1], found[:, -1:]
+        first, second, mixed = (found[:, at : at + points] for at in (0, points, 2 * points))
+        shift = first / n
+        spread = np.sqrt(C / max(C - 1, 1) * np.maximum(second - 2 * shift * mixed + shift**2 * n2, 0.0)) / n
+        # A resample without spread proves nothing about the error: it counts as extreme.
+        extreme = np.where(shift == 0, 0.0, np.copysign(np.inf, shift))
+        statistics.append(np.divide(shift, spread, out=extreme, where=spread > CHANGED))
+    t = np.concatenate(statistics)
+    return _critical(t, alpha, together=together) * error, _critical(-t, alpha, together=together) * error
+
+
+def _weights(clusters: int, seed: int) -> Iterator[Float64[np.ndarray, "resample cluster"]]:
+    """How often each resample drew each cluster."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, _RESAMPLES, _CHUNK):
+        count = min(_CHUNK, _RESAMPLES - start)
+        drawn = rng.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
+        yield np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters).astype(float)
+
+
+def _whole(
+    columns: Float64[np.ndarray, "cluster column"],
+) -> tuple[Float64[np.ndarray, "cluster column"], Float64[np.ndarray, "column"]]:
+    """The columns as whole numbers of a fine grid, and the grid.
+
+    Sums of whole numbers below 2^53 are exact in any order: the limits are the same for any number of threads
+    and on any processor. The grid is finer than 1e-10 of a column's largest value.
+    """
+    largest = np.abs(columns).max(axis=0)
+    grid = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1.0) * len(columns))) - 52)
+    return np.rint(columns / grid), grid
+
+
+def _critical(
+    t: Float64[np.ndarray, "resample point"], alpha: float, *, together: bool
+) -> Float64[np.ndarray, "point"]:
+    largest = np.sort(np.broadcast_to(t.max(axis=1, keepdims=True), t.shape) if together else t, axis=0)
+    rank = min(math.ceil((len(t) + 1) * (1 - alpha)), len(t))
+    return largest[rank - 1]

@@ -1,0 +1,202 @@
+"""Paired differences between two searches, and verdicts: `holds`, `degrades`, `inconclusive`.
+
+`significance.limits` says how the limits are found and from which papers, `significance.builds` how they come
+to cover another build of the index.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64, Integer
+
+from imgbench.errors import InputError
+from imgbench.significance import builds
+from imgbench.significance.limits import CHANGED, Method, limits
+
+LEAST_CLUSTERS = 10
+"""Fewer independent clusters of queries carry no verdict."""
+
+_MOST_NEEDED = 10**9
+
+
+class Verdict(StrEnum):
+    """What the interval says about the margin."""
+
+    HOLDS = "holds"
+    DEGRADES = "degrades"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over queries with its confidence limits, in units of the measure."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison(Interval):
+    """The mean difference of one point, its simultaneous limits, and what they say about the margin.
+
+    `margin`: the loss that would be acceptable, in units of the measure. `clusters_needed`: for an
+    inconclusive point, about how many clusters in all would decide it if the difference stayed what it is
+    (None: no number would). `changed`: how many queries differ at all, in any build. `method`: where the
+    limits come from. `build_spread`: the standard deviation of the mean difference between the `builds`
+    builds; `queries`: the limits that would hold for these builds, were they the only ones.
+    """
+
+    verdict: Verdict
+    margin: float
+    clusters_needed: int | None
+    changed: int
+    method: Method
+    builds: int
+    build_spread: float
+    queries: Interval
+
+
+def paired(
+    deltas: Float[np.ndarray, "point query"] | Float[np.ndarray, "point build query"],
+    clusters: Integer[np.ndarray, "query"],
+    *,
+    margin: float | Float[np.ndarray, "point"],
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[Comparison]:
+    """One comparison a point of `deltas`, the score of the point minus the score of exact search.
+
+    `holds`: the lower limit is above -margin; `degrades`: the upper limit is below it; else `inconclusive`.
+    `margin` is one for all points or one for each. All limits of a call hold at once with probability
+    `confidence`, half of the error on each side. With several builds of each point the mean is over builds
+    and the limits cover a new build as well. A change is at most 1 a query, as for every measure between 0
+    and 1 (or the largest change seen, if larger). Raises `InputError` for a negative margin, values that are
+    not finite, wrong shapes, or fewer than 10 clusters.
+
+    >>> same = paired(np.zeros((1, 1000)), np.arange(1000), margin=0.005)[0]
+    >>> same.mean, round(same.low, 4), same.verdict.value
+    (0.0, -0.0037, 'holds')
+    """
+    several = np.asarray(deltas, dtype=np.float64)
+    several = several if several.ndim == 3 else several[:, None]  # noqa: PLR2004
+    values, groups = _checked(several.mean(axis=1), clusters, confidence)
+    margins = _margins(margin, len(values))
+    count = int(groups.max(initial=-1)) + 1
+    if count < LEAST_CLUSTERS:
+        wanted = f"An interval needs at least {LEAST_CLUSTERS}."
+        raise InputError(f"There are {count} clusters of queries.", wanted, "Ask more queries.")
+    worst = max(1.0, float(np.abs(values).max(initial=0.0)))
+    found = limits(values, groups, (-worst, worst), confidence=confidence, seed=seed, together=True)
+    spread = builds.spread(several)
+    low, high = builds.widened(found, spread, several.shape[1], (-worst, worst), confidence=confidence)
+    changed = (np.abs(several) > CHANGED).any(axis=1).sum(axis=1)
+    return [
+        _comparison(
+            Interval(float(found.mean[p]), float(low[p]), float(high[p])),
+            queries=Interval(float(found.mean[p]), float(found.low[p]), float(found.high[p])),
+            margin=float(margins[p]),
+            changed=int(changed[p]),
+            method=found.method(p),
+            builds=several.shape[1],
+            build_spread=float(spread[p]),
+            clusters=count,
+        )
+        for p in range(len(values))
+    ]
+
+
+def mean_interval(
+    scores: Float[np.ndarray, "point query"],
+    clusters: Integer[np.ndarray, "query"],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> list[Interval]:
+    """The mean of each row with limits of its own (not simultaneous), for values between `bounds`.
+
+    For a measure's mean the bounds are 0 and 1, for the difference of two encoders -1 and 1; rows that exceed
+    them widen them. Raises `InputError` as `paired`, but takes any number of clusters.
+
+    >>> mean_interval(np.ones((1, 400)), np.arange(400))
+    [Interval(mean=1.0, low=0.990..., high=1.0)]
+    """
+    values, groups = _checked(scores, clusters, confidence)
+    widest = min(bounds[0], float(values.min(initial=0.0))), max(bounds[1], float(values.max(initial=0.0)))
+    found = limits(values, groups, widest, confidence=confidence, seed=seed, together=False)
+    return [Interval(*map(float, row)) for row in zip(found.mean, found.low, found.high, strict=True)]
+
+
+def _checked(
+    values: Float[np.ndarray, "point query"], clusters: Integer[np.ndarray, "query"], confidence: float
+) -> tuple[Float64[np.ndarray, "point query"], Int64[np.ndarray, "query"]]:
+    found, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
+    if found.ndim != 2 or labels.shape != found.shape[1:]:  # noqa: PLR2004
+        came = f"Differences of shape {found.shape} came with clusters of shape {labels.shape}."
+        raise InputError(came, "They are (points, queries) and (queries,).", "Pass one cluster a query.")
+    if not found.shape[1]:
+        raise InputError("There are no queries.", "An interval needs some.", "Check the judgements.")
+    if not np.isfinite(found).all():
+        raise InputError(
+            "Some values are not finite.", "Every query has a score.", "Score missing answers as 0."
+        )
+    if not (isinstance(confidence, float) and 0 < confidence < 1):
+        wanted = "It lies between 0 and 1."
+        raise InputError(f"The confidence is {confidence!r}.", wanted, "Pass for example 0.95.")
+    return found, np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def _margins(margin: float | Float[np.ndarray, "point"], points: int) -> Float64[np.ndarray, "point"]:
+    given = np.asarray(margin, dtype=np.float64)
+    if given.ndim and given.shape != (points,):
+        came = f"{given.size} margins came for {points} points."
+        raise InputError(came, "Each point has one.", "Pass one number for all, or one for each.")
+    if not (np.isfinite(given) & (given >= 0)).all():
+        came = f"The margin is {given[~(given >= 0)][0] if given.ndim else given}."
+        raise InputError(came, "It is a loss of 0 or more.", "Pass for example 0.005.")
+    return np.broadcast_to(given, points)
+
+
+def _comparison(
+    found: Interval,
+    *,
+    queries: Interval,
+    margin: float,
+    clusters: int,
+    **facts: Any,  # noqa: ANN401  fields of a Comparison
+) -> Comparison:
+    verdict, needed = Verdict.INCONCLUSIVE, None
+    if found.low > -margin:
+        verdict = Verdict.HOLDS
+    elif found.high < -margin:
+        verdict = Verdict.DEGRADES
+    else:
+        needed = _clusters_needed(found, queries, margin, clusters, changed=facts["changed"] > 0)
+    return Comparison(found.mean, found.low, found.high, verdict, margin, needed, queries=queries, **facts)
+
+
+def _clusters_needed(
+    found: Interval, queries: Interval, margin: float, clusters: int, *, changed: bool
+) -> int | None:
+    """How many clusters would bring the limit to the margin, the difference and the builds as they are."""
+    below = found.mean > -margin  # the lower limit decides
+
+    def half(interval: Interval) -> float:
+        return interval.mean - interval.low if below else interval.high - interval.mean
+
+    gap = abs(found.mean + margin)
+    of_builds = half(found) ** 2 - half(queries) ** 2
+    if gap**2 <= max(of_builds, 0.0):
+        return None  # more queries do not make builds more alike
+    # Limits shrink with the root of the clusters; where nothing changed, with the clusters themselves.
+    narrow = math.sqrt(gap**2 - max(of_builds, 0.0))
+    wide = half(queries)
+    rare = math.log1p(-wide) / math.log1p(-narrow) if max(wide, narrow) < 1 else wide / narrow
+    more = clusters * ((wide / narrow) ** 2 if changed else rare)
+    return max(math.ceil(more), clusters + 1) if more < _MOST_NEEDED else None
