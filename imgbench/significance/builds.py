@@ -1,7 +1,7 @@
 """Limits that cover a new build of the index: another training, another order of insertion.
 
 The mean loss of a build is mu + B_b. The mean over n builds estimates mu with the error of the queries and
-with the builds' own variance s^2 / n, and a new build adds s^2: half^2 = queries^2 + (t s)^2 (1 + 1 / n), with
+with the builds' own variance s^2 / n, and a new build adds s^2: half^2 = queries^2 + (t s)^2 (1 + 1/n), with
 the quantile t of Student's distribution with n - 1 degrees of freedom (the prediction limit of Hahn, JASA
 1969, joined with the queries' part as two independent errors). Bonferroni over points. s also holds what
 the queries' changes differ from build to build, so it is rather too large than too small.
