@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from imgbench.significance.limits import Method
+from imgbench.significance.margin import Margin
 from imgbench.significance.paired import LEAST_CLUSTERS, Comparison, Interval, Verdict, mean_interval, paired
 
 __all__ = [
     "LEAST_CLUSTERS",
     "Comparison",
     "Interval",
+    "Margin",
     "Method",
     "Verdict",
     "mean_interval",
