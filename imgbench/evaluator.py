@@ -20,7 +20,7 @@ from imgbench import providers, significance
 from imgbench.errors import InputError, unknown
 from imgbench.qrels import Qrels
 from imgbench.run import Run
-from imgbench.significance import Comparison
+from imgbench.significance import Comparison, Margin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,13 +112,15 @@ class Evaluator:
         run: Run,
         truth: Run,
         *,
-        margin: float | Mapping[str, float] = 0.005,
+        margin: float | str | Margin | Mapping[str, Any] = 0.005,
         confidence: float = 0.95,
         seed: int = 0,
     ) -> dict[str, Comparison]:
         """By measure: the run minus the truth, its interval, and whether the loss stays within the margin.
 
-        `margin` is in units of the measure, one for all or by measure name. See `significance.paired`.
+        `margin` is in units of the measure, or "1%" of the truth's score; one for all or by measure name. See
+        `significance.paired`. InputError for runs that answer different queries or none that is judged, and
+        for a margin as large as the truth's score.
         """
         return self.compare_many([run], truth, margin=margin, confidence=confidence, seed=seed)[0]
 
@@ -127,25 +129,26 @@ class Evaluator:
         runs: Sequence[Run],
         truth: Run,
         *,
-        margin: float | Mapping[str, float] = 0.005,
+        margin: float | str | Margin | Mapping[str, Any] = 0.005,
         confidence: float = 0.95,
         seed: int = 0,
     ) -> list[dict[str, Comparison]]:
         """`compare` for every run, with bounds that hold for all of them at once (per measure)."""
-        margins = self.margins(margin)
         exact = self.matrix(truth)
+        self._check_comparable(runs, truth)
+        bounds = self.absolute(margin, exact)
         deltas = np.array([self.matrix(run) - exact for run in runs]).reshape(len(runs), *exact.shape)
         columns = [
             significance.paired(deltas[:, m], self.clusters, margin=bound, confidence=confidence, seed=seed)
-            for m, bound in enumerate(margins.values())
+            for m, bound in enumerate(bounds.values())
         ]
         return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
-    def margins(self, margin: float | Mapping[str, float]) -> dict[str, float]:
+    def margins(self, margin: float | str | Margin | Mapping[str, Any]) -> dict[str, Margin]:
         """The margin of every measure, from one for all or from a mapping by name."""
         if not isinstance(margin, Mapping):
-            return dict.fromkeys(self.names, _margin(margin))
-        given = {str(names.parse(name)[0]): _margin(value) for name, value in margin.items()}
+            return dict.fromkeys(self.names, Margin.parse(margin))
+        given = {str(names.parse(name)[0]): Margin.parse(value) for name, value in margin.items()}
         for name in given:
             if name not in self.names:
                 raise unknown("a measure of this evaluator", name, self.names)
@@ -153,6 +156,36 @@ class Evaluator:
             came = f"The margins lack {', '.join(lacking)}."
             raise InputError(came, "Every measure needs one.", "Add them, or pass one number for all.")
         return {name: given[name] for name in self.names}
+
+    def absolute(
+        self,
+        margin: float | str | Margin | Mapping[str, Any],
+        exact: Float64[np.ndarray, "measure query"],
+    ) -> dict[str, float]:
+        """The margins in units of the measures, where `exact` holds the scores of exact search.
+
+        InputError for a margin that is as large as the mean score: no search could lose more.
+        """
+        return {
+            name: bound.absolute(float(scores.mean()), name)
+            for (name, bound), scores in zip(self.margins(margin).items(), exact, strict=True)
+        }
+
+    def _check_comparable(self, runs: Sequence[Run], truth: Run) -> None:
+        queries = set(truth.query_ids)
+        if queries.isdisjoint(self.query_ids):
+            raise InputError(
+                f"None of the {len(truth)} queries is judged.",
+                f"The judgements name queries such as {self.query_ids[0]!r}.",
+                "Search with the queries of these judgements.",
+            )
+        for run in runs:
+            if other := queries.symmetric_difference(run.query_ids):
+                raise InputError(
+                    f"The runs answer different queries ({len(other)}, such as {min(other)!r}, in only one).",
+                    "A paired difference needs the same queries in both.",
+                    "Search both with the same queries, or read the file with query_ids=truth.query_ids.",
+                )
 
     @cached_property
     def _numbered(self) -> dict[str, dict[str, int]]:
@@ -202,14 +235,6 @@ def _clusters(
         came = f"{len(given)} clusters came for {len(qrels.query_ids)} judged queries."
         raise InputError(came, "Each judged query has one.", "Pass a mapping from query id to cluster.")
     return rules.labelled(qrels.query_ids, [str(label) for label in given]), _GIVEN
-
-
-def _margin(value: float) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        came = f"The margin is {value!r}."
-        raise InputError(came, "It is a loss of 0 or more.", "Pass for example 0.005.") from None
 
 
 def _check_provider(measure: Measure) -> None:
