@@ -6,7 +6,7 @@ import itertools
 import math
 import shlex
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from imgbench import environment, significance
+from imgbench import strata as parts
 from imgbench.corpus import Corpus
-from imgbench.embeddings import CACHE, Embeddings
+from imgbench.embeddings import CACHE
 from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError
 from imgbench.evaluator import DEFAULT_MEASURES, Evaluator
 from imgbench.index import Index, IndexSpec, compile_options
 from imgbench.outcome import Outcome
-from imgbench.points import Points, Protocol, measure
-from imgbench.qrels import Qrels
+from imgbench.points import Points, Protocol, Say, measure
 from imgbench.report import Report
-from imgbench.spaces import Space, embedded, given, models, without_vector
+from imgbench.significance import Margin
+from imgbench.spaces import Space
+from imgbench.strata import Strata
+from imgbench.subject import Judgements, Subject, Vectors
 
 if TYPE_CHECKING:
     from ir_measures import Measure
@@ -34,17 +37,13 @@ BASELINE = "Flat"
 MARGIN = 0.005
 CONFIDENCE = 0.95
 SCHEMA = 1
-DEPTH = 100
-"""Hits a query where a measure has no cutoff."""
 _FEWEST_FOR_A_LIST = 39  # images a list, below which FAISS's k-means warns
 _MANY_LISTS = 64
 _FEWEST_PARTS = 8
+_MOST_BUILDS = 100
 
-Judgements: TypeAlias = Qrels | Mapping[str, Mapping[str, int]]
-Vectors: TypeAlias = Mapping[str, tuple[Embeddings, Embeddings]]
-"""The name of a vector space, its images and its queries."""
-
-Say: TypeAlias = Callable[[str], None]
+Labels: TypeAlias = Mapping[str, Mapping[str, str]]
+"""The name of a way to part the queries, and in it the label of each query id."""
 
 
 def default_indexes(images: int, dim: int) -> list[str]:
@@ -74,9 +73,11 @@ def benchmark(
     *,
     indexes: str | Sequence[str] | None = None,
     measures: Sequence[str | Measure] = DEFAULT_MEASURES,
-    margin: float | Mapping[str, float] = MARGIN,
+    margin: float | str | Margin | Mapping[str, Any] = MARGIN,
     k: int | None = None,
     confidence: float = CONFIDENCE,
+    builds: int = 1,
+    strata: Labels | None = None,
     seed: int = 0,
     protocol: Protocol | None = None,
     cache: str | Path = CACHE,
@@ -90,11 +91,16 @@ def benchmark(
 
     `indexes` are specifications such as "IVF256,Flat?nprobe=1,4,16"; exact search ("Flat") is always there
     and is what the others are compared with. `margin` is the loss that would be acceptable, in units of the
-    measure: one for all or one for each. `k` is the depth of every search (default: the largest cutoff among
-    the measures, and at least 100 if one of them has none); fewer than a measure looks at is an InputError.
+    measure or, as "1%", relative to exact search: one for all or one for each. `k` is the depth of every
+    search (default: the largest cutoff among the measures, and at least 100 if one of them has none); fewer
+    than a measure looks at is an InputError. With `builds` of 2 or more every approximate index is built that
+    often, with other seeds and other orders of insertion, and the intervals cover a new build too. Losses are
+    also reported by the length of the query and the size of its cluster, and by `strata`: names of your own,
+    each with a label for query ids.
 
     Names, grids and sizes are checked before the first image is read: InputError for unknown encoders,
-    indexes, measures and search parameters, and for more lists or hits than images.
+    indexes, measures and search parameters, and for more lists or hits than images; a margin beyond the score
+    is refused after exact search.
 
     >>> report = benchmark(
     ...     "scenes:200?queries=60", indexes=["IVF4,Flat?nprobe=1,4"], cache=getfixture("tmp_path"),
@@ -103,45 +109,23 @@ def benchmark(
     >>> [point["key"] for point in report.results["points"]]
     ['Flat', 'IVF4,Flat?nprobe=1', 'IVF4,Flat?nprobe=4']
     """
-    spaces: Iterable[Space]
-    if isinstance(corpus, str | Path):
-        corpus = Corpus.load(corpus)
-    if isinstance(encoders, Mapping):
-        if not encoders:
-            raise InputError(
-                "No vectors came.", "A benchmark needs some.", 'Pass {"name": (images, queries)}.'
-            )
-        judge = _judge(corpus, measures)
-        brought = [given(name, *pair, judge) for name, pair in encoders.items()]
-        # What fits the smallest space fits them all.
-        about = _about(corpus, judge, min(brought, key=lambda space: len(space.images)))
-        spaces, dims = brought, [space.images.dim for space in brought]
-    elif isinstance(corpus, Corpus):
-        judge = _judge(corpus, measures)
-        loaded = models(encoders)
-        about = _about(corpus, judge, None)
-        spaces = (embedded(corpus, model, cache, progress=progress) for model in loaded)
-        dims = [model.dim for model in loaded]
-    else:
-        raise InputError(
-            "Judgements came without images.",
-            "An encoder needs a corpus.",
-            'Pass a Corpus, or {"name": (images, queries)}.',
-        )
+    subject = Subject.of(corpus, encoders, measures=measures, cache=cache, progress=progress)
     task = _Task(
-        judge,
-        about,
-        _specs(indexes, about["images"], dims),
-        judge.margins(margin),
-        _depth(judge, k, about["images"]),
+        subject.judge,
+        subject.about,
+        _specs(indexes, subject.about["images"], subject.dims),
+        subject.judge.margins(margin),
+        subject.depth(k),
         confidence,
+        _builds(builds),
+        _strata(subject, strata),
         seed,
         protocol or Protocol(),
         _command(),
     )
-    task.check(dims)
+    task.check(subject.dims)
     with _teller(progress=progress) as say:
-        return task.report([(space, task.measured(space, say)) for space in spaces])
+        return task.report([(space, task.measured(space, say)) for space in subject.spaces])
 
 
 @dataclass(frozen=True)
@@ -151,20 +135,21 @@ class _Task:
     judge: Evaluator
     corpus: dict[str, Any]
     specs: tuple[IndexSpec, ...]
-    margins: dict[str, float]
+    margins: dict[str, Margin]
     k: int
     confidence: float
+    builds: int
+    strata: tuple[Strata, ...]
     seed: int
     protocol: Protocol
     command: str
 
     def check(self, dims: Iterable[int]) -> None:
-        """InputError for an index, a parameter, a margin or a confidence that cannot work."""
+        """InputError for an index, a parameter or a confidence that cannot work, and for too few clusters."""
         for spec, dim in itertools.product(self.specs, dims):
             Index.check(spec, dim=dim, images=self.corpus["images"], seed=self.seed)
         nothing = np.zeros((1, len(self.judge.query_ids)))
-        for bound in set(self.margins.values()):
-            significance.paired(nothing, self.judge.clusters, margin=bound, confidence=self.confidence)
+        significance.paired(nothing, self.judge.clusters, margin=0.0, confidence=self.confidence)
 
     def measured(self, space: Space, say: Say) -> Points:
         """The operating points of one space."""
@@ -172,14 +157,16 @@ class _Task:
         # Unreadable images have no vector: a small index may hold fewer images than the corpus.
         k = min(self.k, len(space.images))
         return measure(
-            self.specs, space.images, space.queries, k=k, seed=self.seed, protocol=self.protocol,
-            say=lambda what: say(f"{name}: {what}"),
+            self.specs, space.images, space.queries, k=k, seed=self.seed, builds=self.builds,
+            protocol=self.protocol, say=lambda what: say(f"{name}: {what}"),
+            # A margin that no loss could reach is refused now, and not after all the work.
+            exact=lambda run: self.judge.absolute(self.margins, self.judge.matrix(run)),
         )  # fmt: skip
 
     def report(self, measured: Sequence[tuple[Space, Points]]) -> Report:
         """Everything that was measured, judged."""
         spaces = {space.about["name"]: points for space, points in measured}
-        outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed)
+        outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed, self.strata)
         found = [str(notice) for space, _ in measured for notice in space.notices if notice.count]
         found += outcome.notes()
         results = {
@@ -187,10 +174,12 @@ class _Task:
             "corpus": self.corpus | {"notices": self.corpus["notices"] + found},
             "encoders": [space.about for space, _ in measured],
             "baseline": BASELINE,
-            "margin": self.margins,
+            "margin": outcome.margin(),
+            "margin_given": {measure: str(margin) for measure, margin in self.margins.items()},
             "confidence": self.confidence,
             "points": outcome.points(),
             "encoder_differences": outcome.encoder_differences(),
+            "strata": outcome.parts(),
             "environment": self._environment(),
             "baseline_drift": {name: points.drift for name, points in spaces.items()},
         }
@@ -207,29 +196,20 @@ class _Task:
         }
 
 
-def _judge(corpus: Corpus | Judgements, measures: Sequence[str | Measure]) -> Evaluator:
-    if not isinstance(corpus, Corpus):
-        return Evaluator(corpus, measures)
-    labels = dict(zip(corpus.query_ids, corpus.clusters.tolist(), strict=True))
-    return Evaluator(corpus.qrels, measures, {query: labels[query] for query in corpus.qrels.query_ids})
+def _builds(builds: int) -> int:
+    if not isinstance(builds, int) or isinstance(builds, bool) or not 1 <= builds <= _MOST_BUILDS:  # pyright: ignore[reportUnnecessaryIsInstance]
+        came = f"builds is {builds!r}."
+        raise InputError(came, f"It is a whole number from 1 to {_MOST_BUILDS}.", "Pass builds=5.")
+    return builds
 
 
-def _about(corpus: Corpus | Judgements, judge: Evaluator, space: Space | None) -> dict[str, Any]:
-    """`corpus` of results.json."""
-    known = corpus.image_ids if isinstance(corpus, Corpus) else space.images.ids if space else ()
-    queries = corpus.query_ids if isinstance(corpus, Corpus) else space.queries.ids if space else ()
-    own = isinstance(corpus, Corpus)
-    return {
-        "name": corpus.name if own else "vectors",
-        "images": len(space.images) if space else len(known),
-        "queries": len(queries),
-        "judged_queries": len(judge.query_ids),
-        "clusters": int(judge.clusters.max()) + 1,
-        "missing_images": len(without_vector(judge.qrels, known)),
-        "fingerprint": corpus.fingerprint if own else judge.qrels.fingerprint,
-        "cluster_rule": corpus.cluster_rule if own else judge.cluster_rule,
-        "notices": [str(notice) for notice in corpus.notices] if own else [],
-    }
+def _strata(subject: Subject, given: Labels | None) -> tuple[Strata, ...]:
+    """The ways to part the queries that tell them apart at all."""
+    judge = subject.judge
+    found = [parts.by_length(subject.texts)] if subject.texts else []
+    found.append(parts.by_cluster_size(judge.clusters))
+    found = [each for each in found if len(each.labels) > 1]
+    return (*found, *(parts.labelled(name, each, judge.query_ids) for name, each in (given or {}).items()))
 
 
 def _specs(indexes: str | Sequence[str] | None, images: int, dims: Sequence[int]) -> tuple[IndexSpec, ...]:
@@ -244,26 +224,6 @@ def _specs(indexes: str | Sequence[str] | None, images: int, dims: Sequence[int]
             f"The point {twice[0]!r} came twice.", "Each is measured once.", "Remove one of them."
         )
     return tuple(specs)
-
-
-def _depth(judge: Evaluator, k: int | None, images: int) -> int:
-    """The depth of every search: as deep as the measures look, unless the caller asks for more."""
-    cutoffs = [int(measure["cutoff"]) for measure in judge.measures if "cutoff" in measure.params]
-    deepest = min(max(cutoffs, default=1), images)
-    if k is None:
-        endless = len(cutoffs) < len(judge.measures)
-        return max(deepest, min(DEPTH, images)) if endless else deepest
-    if not isinstance(k, int) or not 1 <= k <= images:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(
-            f"k is {k!r}.", f"The corpus has {images:,} images.", f"Choose k from 1 to {images:,}."
-        )
-    if k < deepest:
-        raise InputError(
-            f"k is {k}.",
-            f"The measures look at {deepest} images.",
-            f"Choose k from {deepest}, or leave it out.",
-        )
-    return k
 
 
 def _command() -> str:

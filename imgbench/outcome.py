@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64
 
-from imgbench import significance
+from imgbench import overlaps, significance, strata
 from imgbench.evaluator import Evaluator
 from imgbench.points import Point, Points
 from imgbench.run import Run
-from imgbench.significance import Comparison
+from imgbench.significance import Comparison, Interval, Margin
+from imgbench.strata import Part, Strata
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +30,15 @@ class Outcome:
     """What the points of one or more vector spaces found, judged. The first point of a space is exact search.
 
     Bounds of differences to exact search are simultaneous over all points of all spaces, for each measure.
+    A relative margin follows the exact search of each space.
     """
 
     judge: Evaluator
     spaces: Mapping[str, Points]
-    margins: Mapping[str, float]
+    margins: Mapping[str, Margin]
     confidence: float
     seed: int
+    strata: Sequence[Strata] = ()
 
     @cached_property
     def named(self) -> list[tuple[str, Point]]:
@@ -44,7 +47,7 @@ class Outcome:
 
     @cached_property
     def scores(self) -> Float64[np.ndarray, "point measure query"]:
-        """The score of every point, measure and judged query."""
+        """The score of every point, measure and judged query, by the first build of its index."""
         return np.array([self.judge.matrix(point.run) for _, point in self.named])
 
     @cached_property
@@ -54,6 +57,31 @@ class Outcome:
         for number, (name, _) in enumerate(self.named):
             found.setdefault(name, number)
         return found
+
+    @cached_property
+    def others(self) -> list[int]:
+        """Where the points stand that are compared with exact search."""
+        return [number for number, (name, _) in enumerate(self.named) if number != self.exact[name]]
+
+    @cached_property
+    def deltas(self) -> Float64[np.ndarray, "other build measure query"]:
+        """The scores of every other point, by each build of its index, minus those of exact search."""
+        return np.array([self._of_builds(number) for number in self.others])
+
+    @cached_property
+    def bounds(self) -> dict[str, dict[str, float]]:
+        """The margin in units of the measure, by measure and space."""
+        return {
+            measure: {
+                name: margin.absolute(float(self.scores[number, at].mean()), measure)
+                for name, number in self.exact.items()
+            }
+            for at, (measure, margin) in enumerate(self.margins.items())
+        }
+
+    def margin(self) -> dict[str, float]:
+        """`margin` of results.json: of a relative margin the strictest over the spaces."""
+        return {measure: min(bounds.values()) for measure, bounds in self.bounds.items()}
 
     def points(self) -> list[dict[str, Any]]:
         """`points` of results.json."""
@@ -65,13 +93,37 @@ class Outcome:
                 "params": point.params,
                 "key": point.key,
                 "run": f"runs/{number}.trec.gz",
+                **self._builds(number),
                 "quality": quality[number],
                 "delta": deltas[number],
-                **self._overlap(name, point.run),
+                **self._overlap(number),
                 **_costs(point),
             }
             for number, (name, point) in enumerate(self.named)
         ]
+
+    def parts(self) -> list[dict[str, Any]]:
+        """`strata` of results.json: each measure and stratum, and in it each point compared with exact."""
+        if not self.others:
+            return []
+        found: list[dict[str, Any]] = []
+        for at, measure in enumerate(self.judge.names):
+            compared = strata.compared(
+                self.deltas[:, :, at], self.judge.clusters, self.strata,
+                margin=self._margins(measure), confidence=self.confidence, seed=self.seed,
+            )  # fmt: skip
+            found += [
+                {
+                    "measure": measure,
+                    "strata": part.strata,
+                    "label": part.label,
+                    "queries": part.queries,
+                    "clusters": part.clusters,
+                    "points": self._part(part),
+                }
+                for part in compared
+            ]
+        return found
 
     def encoder_differences(self) -> list[dict[str, Any]]:
         """`encoder_differences` of results.json: exact search of a minus exact search of b, for each pair."""
@@ -81,9 +133,11 @@ class Outcome:
         deltas = np.array([self.scores[self.exact[a]] - self.scores[self.exact[b]] for a, b in pairs])
         found: list[dict[str, Any]] = []
         for at, measure in enumerate(self.judge.names):
-            compared = self._compared(deltas[:, at], self.margins[measure])
+            compared = significance.paired(
+                deltas[:, at], self.judge.clusters, margin=0.0, confidence=self.confidence, seed=self.seed
+            )
             found += [
-                {"a": a, "b": b, "measure": measure, "mean": each.mean, "low": each.low, "high": each.high}
+                {"a": a, "b": b, "measure": measure, **_interval(each)}
                 for (a, b), each in zip(pairs, compared, strict=True)
             ]
         return found
@@ -117,8 +171,27 @@ class Outcome:
         return list(dict.fromkeys(said))
 
     def runs(self) -> dict[tuple[str, str], Run]:
-        """The run of each (encoder, key)."""
-        return {(name, point.key): point.run for name, point in self.named}
+        """The run of each (encoder, key), and of each further build under its own name."""
+        found = {(name, point.key): point.run for name, point in self.named}
+        for number, (name, point) in enumerate(self.named):
+            names = [each["name"] for each in self._builds(number).get("builds", [])]
+            found |= {(name, build): run for build, run in zip(names, point.again, strict=True)}
+        return found
+
+    def _of_builds(self, number: int) -> Float64[np.ndarray, "build measure query"]:
+        name, point = self.named[number]
+        again = [self.judge.matrix(run) for run in point.again]
+        return np.array([self.scores[number], *again]) - self.scores[self.exact[name]]
+
+    def _builds(self, number: int) -> dict[str, list[dict[str, Any]]]:
+        """`builds` of a point: the further builds, whose runs are saved too."""
+        point = self.named[number][1]
+        seeds = range(self.seed + 1, self.seed + 1 + len(point.again))
+        found = [
+            {"seed": seed, "name": f"{point.key} (seed {seed})", "run": f"runs/{number}-seed{seed}.trec.gz"}
+            for seed in seeds
+        ]
+        return {"builds": found} if found else {}
 
     def _quality(self) -> list[dict[str, dict[str, float]]]:
         """`quality` of each point."""
@@ -128,39 +201,67 @@ class Outcome:
                 self.scores[:, at], self.judge.clusters, confidence=self.confidence, seed=self.seed
             )
             for number, each in enumerate(intervals):
-                found[number][measure] = {"mean": each.mean, "low": each.low, "high": each.high}
+                found[number][measure] = _interval(each)
         return found
 
     def _deltas(self) -> list[dict[str, dict[str, Any]]]:
         """`delta` of each point; exact search is compared with nothing and has {}."""
-        others = [number for number, (name, _) in enumerate(self.named) if number != self.exact[name]]
         found: list[dict[str, dict[str, Any]]] = [{} for _ in self.named]
-        if not others:
-            return found
-        baselines = [self.exact[self.named[number][0]] for number in others]
-        deltas = self.scores[others] - self.scores[baselines]
-        for at, measure in enumerate(self.judge.names):
-            for number, each in zip(
-                others, self._compared(deltas[:, at], self.margins[measure]), strict=True
-            ):
-                found[number][measure] = {
-                    "mean": each.mean,
-                    "low": each.low,
-                    "high": each.high,
-                    "verdict": str(each.verdict),
-                    "clusters_needed": each.clusters_needed,
-                }
+        for at, measure in enumerate(self.judge.names if self.others else ()):
+            compared = significance.paired(
+                self.deltas[:, :, at], self.judge.clusters,
+                margin=self._margins(measure), confidence=self.confidence, seed=self.seed,
+            )  # fmt: skip
+            for number, each, deltas in zip(self.others, compared, self.deltas[:, :, at], strict=True):
+                found[number][measure] = _compared(each) | _of_builds(each, deltas)
         return found
 
-    def _compared(self, deltas: Float64[np.ndarray, "point query"], margin: float) -> Sequence[Comparison]:
-        return significance.paired(
-            deltas, self.judge.clusters, margin=margin, confidence=self.confidence, seed=self.seed
-        )
+    def _margins(self, measure: str) -> Float64[np.ndarray, "other"]:
+        """The margin of each point that is compared."""
+        return np.array([self.bounds[measure][self.named[number][0]] for number in self.others])
 
-    def _overlap(self, name: str, run: Run) -> dict[str, float]:
+    def _part(self, part: Part) -> list[dict[str, Any]]:
+        return [
+            {"encoder": self.named[number][0], "key": self.named[number][1].key} | _compared(each)
+            for number, each in zip(self.others, part.comparisons or (), strict=bool(part.comparisons))
+        ]
+
+    def _overlap(self, number: int) -> dict[str, Any]:
+        """The overlap of a point with exact search, and what lost overlap did to each measure."""
+        name, point = self.named[number]
         truth = self.named[self.exact[name]][1].run
         depth = min(OVERLAP_AT, truth.depth)
-        return {f"overlap@{depth}": run.overlap(truth, k=depth)}
+        found: dict[str, Any] = {f"overlap@{depth}": point.run.overlap(truth, k=depth)}
+        if number in self.others:
+            lost = overlaps.lost_each(point.run, truth, depth, self.judge.query_ids)
+            deltas = self.scores[number] - self.scores[self.exact[name]]
+            found["overlap_quality"] = {
+                measure: overlaps.against_quality(lost, deltas[at]).to_dict()
+                for at, measure in enumerate(self.judge.names)
+            }
+        return found
+
+
+def _interval(found: Interval) -> dict[str, float]:
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _compared(found: Comparison) -> dict[str, Any]:
+    return _interval(found) | {
+        "verdict": str(found.verdict),
+        "margin": found.margin,
+        "clusters_needed": found.clusters_needed,
+        "changed": found.changed,
+        "method": str(found.method),
+    }
+
+
+def _of_builds(found: Comparison, deltas: Float64[np.ndarray, "build query"]) -> dict[str, Any]:
+    """The part of the builds: their means, the spread of these, and the limits of the queries alone."""
+    if found.builds == 1:
+        return {}
+    alone = {"low": found.queries.low, "high": found.queries.high}
+    return {"builds": {"means": deltas.mean(axis=1).tolist(), "spread": found.build_spread, "queries": alone}}
 
 
 def _costs(point: Point) -> dict[str, Any]:

@@ -6,22 +6,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Integer
+from jaxtyping import Float64
 from scipy.stats import rankdata
 
 from imgbench.run import Run
-from imgbench.significance import mean_interval
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The queries that lost the share `lost` of their exact top k, and their mean change with limits."""
+    """The queries that lost the share `lost` of their exact top k, and their mean change of score."""
 
     lost: float
     queries: int
     mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -51,41 +48,24 @@ def lost_each(run: Run, truth: Run, k: int, query_ids: tuple[str, ...]) -> Float
 def against_quality(
     lost: Float64[np.ndarray, "query"],
     deltas: Float64[np.ndarray, "query"],
-    clusters: Integer[np.ndarray, "query"],
-    *,
-    confidence: float = 0.95,
-    seed: int = 0,
 ) -> OverlapQuality:
-    """Lost overlap and change of score, query by query; the limits of a bin are its own.
+    """Lost overlap and change of score, query by query.
 
-    >>> found = against_quality(np.array([0, 0, 0.1, 0.5]), np.array([0, 0, 0, -0.4]), np.arange(4))
+    >>> found = against_quality(np.array([0, 0, 0.1, 0.5]), np.array([0, 0, 0, -0.4]))
     >>> round(found.pearson, 2), found.unharmed, [each.queries for each in found.bins]
     (0.98, 0.5, [2, 1, 1])
     """
     lost = lost.round(9)
     harmed = lost > 0
     unharmed = float((deltas[harmed] >= 0).mean()) if harmed.any() else None
-    bins = [
-        _bin(share, deltas[lost == share], np.asarray(clusters)[lost == share], confidence, seed)
-        for share in np.unique(lost).tolist()
-    ]
+    parts = {share: deltas[lost == share] for share in np.unique(lost).tolist()}
+    bins = [Bin(share, len(part), float(part.mean())) for share, part in parts.items()]
     return OverlapQuality(
         _correlation(lost, -deltas),
         _correlation(rankdata(lost), rankdata(-deltas)),  # Spearman's, ties at their mean rank
         unharmed,
         tuple(bins),
     )
-
-
-def _bin(
-    lost: float,
-    deltas: Float64[np.ndarray, "query"],
-    clusters: Integer[np.ndarray, "query"],
-    confidence: float,
-    seed: int,
-) -> Bin:
-    found = mean_interval(deltas[None], clusters, confidence=confidence, seed=seed, bounds=(-1.0, 1.0))[0]
-    return Bin(lost, len(deltas), found.mean, found.low, found.high)
 
 
 def _correlation(x: Float64[np.ndarray, "query"], y: Float64[np.ndarray, "query"]) -> float | None:

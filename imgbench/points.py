@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -48,7 +48,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Point:
-    """One operating point: an index, its search parameters, what it found and how fast."""
+    """One operating point: an index, its search parameters, what it found and how fast.
+
+    `again` holds what the further builds of the index found: other seeds, other orders of insertion.
+    """
 
     key: str
     params: dict[str, Number]
@@ -57,6 +60,7 @@ class Point:
     distances: float | None
     latency: timing.Latency
     throughput: timing.Throughput
+    again: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,23 @@ def measure(
     *,
     k: int,
     seed: int = 0,
+    builds: int = 1,
     protocol: Protocol,
     say: Say = lambda _: None,
+    exact: Callable[[Run], object] = lambda _: None,
 ) -> Points:
     """Every operating point of `specs`, whose first is exact search, to depth `k`.
 
     An index is built once however many specifications name it. All indexes stay in memory until the end, so
-    that their latencies are timed interleaved. `say` hears what is being done.
+    that their latencies are timed interleaved. With `builds` above 1 every approximate index is built that
+    often, from the seeds seed + 1, seed + 2, ... and images in another order each; only the first is timed.
+    `say` hears what is being done, `exact` gets the run of exact search before any index is built.
     """
     rows = queries.float32()
     with environment.threads(protocol.threads):
-        searched = _search_all(specs, images, queries, k=k, seed=seed, protocol=protocol, say=say)
+        searched = _search_all(
+            specs, images, queries, k=k, seed=seed, protocol=protocol, say=say, exact=exact
+        )
     baseline = _single(searched[0], rows, k)
     say("timing exact search, first time")
     first = _median_ms(baseline, len(rows), protocol, seed)
@@ -110,7 +120,13 @@ def measure(
     throughputs = _throughputs(searched, rows, k=k, seed=seed, protocol=protocol, say=say)
     say("timing exact search, last time")
     drift = timing.drift(first, _median_ms(baseline, len(rows), protocol, seed))
-    return Points(tuple(_point(each, latencies[each.key], throughputs[each.key]) for each in searched), drift)
+    points = tuple(_point(each, latencies[each.key], throughputs[each.key]) for each in searched)
+    del searched, baseline
+    if builds > 1:
+        with environment.threads(protocol.threads):
+            again = _again(specs[1:], images, queries, k=k, seeds=range(seed + 1, seed + builds), say=say)
+        points = tuple(replace(point, again=tuple(again.get(point.key, ()))) for point in points)
+    return Points(points, drift)
 
 
 def _search_all(
@@ -122,6 +138,7 @@ def _search_all(
     seed: int,
     protocol: Protocol,
     say: Say,
+    exact: Callable[[Run], object],
 ) -> list[_Searched]:
     built: dict[str, Index] = {}
     searched: list[_Searched] = []
@@ -132,7 +149,28 @@ def _search_all(
         for params in spec.grid:
             say(f"searching {spec.key(params)}")
             searched.append(_search(built[spec.name], spec.key(params), params, queries, k))
+            if len(searched) == 1:
+                exact(searched[0].run)
     return searched
+
+
+def _again(
+    specs: Sequence[IndexSpec], images: Embeddings, queries: Embeddings, *, k: int, seeds: range, say: Say
+) -> dict[str, list[Run]]:
+    """What further builds of the indexes find, by point; one index is in memory at a time."""
+    grids: dict[str, list[tuple[str, dict[str, Number]]]] = {}
+    for spec in specs:
+        grids.setdefault(spec.name, []).extend((spec.key(params), params) for params in spec.grid)
+    found: dict[str, list[Run]] = {}
+    for number, seed in enumerate(seeds, start=2):
+        # A graph depends on the order in which it grew, a k-means on its sample: both follow the seed.
+        shuffled = images.select(np.random.default_rng(seed).permutation(len(images)))
+        for name, grid in grids.items():
+            say(f"building {name}, build {number} of {len(seeds) + 1}")
+            index = Index.build(name, shuffled, seed=seed)
+            for key, params in grid:
+                found.setdefault(key, []).append(index.search(queries, k, **params))
+    return found
 
 
 def _search(index: Index, key: str, params: dict[str, Number], queries: Embeddings, k: int) -> _Searched:

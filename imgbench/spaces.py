@@ -25,6 +25,8 @@ class Space:
     images: Embeddings
     queries: Embeddings
     notices: tuple[Notice, ...] = ()
+    whole: tuple[Embeddings, Embeddings] | None = None
+    """The float32 vectors of images and queries, where they were kept."""
 
 
 def given(name: str, images: Embeddings, queries: Embeddings, judge: Evaluator) -> Space:
@@ -91,9 +93,12 @@ def models(encoders: Encoder | str | Sequence[Encoder | str]) -> list[Encoder]:
     return found
 
 
-def embedded(corpus: Corpus, model: Encoder, cache: str | Path | None, *, progress: bool) -> Space:
-    """The space of an encoder, kept in `cache`."""
-    images, queries = embed(corpus, model, cache=cache, progress=progress)
+def embedded(
+    corpus: Corpus, model: Encoder, cache: str | Path | None, *, progress: bool, whole: bool = False
+) -> Space:
+    """The space of an encoder, kept in `cache`; `whole` keeps its float32 vectors beside the stored ones."""
+    found = embed(corpus, model, cache=cache, progress=progress, dtype="float32" if whole else "float16")
+    images, queries = found
     about = {
         "name": model.name,
         "dim": model.dim,
@@ -102,4 +107,7 @@ def embedded(corpus: Corpus, model: Encoder, cache: str | Path | None, *, progre
         "fingerprint": model.fingerprint,
         "unreadable_images": len(images.quarantine),
     }
-    return Space(about, images, queries, (_unreadable(model.name, images),))
+    notices = (_unreadable(model.name, images),)
+    if not whole:
+        return Space(about, images, queries, notices)
+    return Space(about, images.astype("float16"), queries.astype("float16"), notices, found)

@@ -226,7 +226,7 @@ def test_indexes_are_not_built_twice(corpus: Corpus, monkeypatch: pytest.MonkeyP
         ),
         ({"seed": -1}, "The seed is -1. It is a whole number below 1,000,000,000."),
         ({"margin": -0.1}, "The margin is -0.1."),
-        ({"margin": "a"}, "The margin is 'a'. It is a loss of 0 or more. Pass for example 0.005."),
+        ({"margin": "a"}, "The margin is 'a'. It is a loss of 0 or more. Pass for example 0.005, or "),
         ({"margin": {"nDCG@10": [1]}}, "The margin is [1]."),
         ({"confidence": "0.9"}, "The confidence is '0.9'."),
         ({"confidence": 2}, "The confidence is 2."),

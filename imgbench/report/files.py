@@ -32,7 +32,11 @@ class RunFiles(Mapping[tuple[str, str], Run]):
     """The saved runs of a folder, each read when it is asked for: together they may not fit into memory."""
 
     def __init__(self, folder: Path, results: Results) -> None:
-        self._paths = {(point["encoder"], point["key"]): folder / point["run"] for point in results["points"]}
+        self._paths = {
+            (point["encoder"], name): folder / path
+            for point in results["points"]
+            for name, path in form.run_files(point).items()
+        }
         self._baseline = results["baseline"]
         self._folder = folder.resolve()
         self._queries: dict[str, tuple[str, ...]] = {}
@@ -115,7 +119,8 @@ def data(
     """How each data file is written; results.json comes last, so that it never names what is not there."""
     pieces: Pieces = {}
     for point in results["points"]:
-        pieces[point["run"]] = runs[point["encoder"], point["key"]].write_trec
+        for name, path in form.run_files(point).items():
+            pieces[path] = runs[point["encoder"], name].write_trec
     pieces[QRELS] = qrels.write_trec
     pieces[PER_QUERY] = lambda path: write_frame(per_query, path)
     pieces[form.FILE] = lambda path: form.write(results, path)
@@ -128,8 +133,11 @@ def stale(folder: Path, results: Results) -> list[Path]:
         earlier = form.read(folder)
     except InputError:
         return []
-    kept = {point["run"] for point in results["points"]}
-    return [folder / point["run"] for point in earlier["points"] if point["run"] not in kept]
+    old, kept = (
+        {path for point in each["points"] for path in form.run_files(point).values()}
+        for each in (earlier, results)
+    )
+    return [folder / path for path in sorted(old - kept)]
 
 
 def text(content: str) -> Callable[[Path], object]:

@@ -37,7 +37,8 @@ class Report:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "results", form.checked(self.results))
-        names = {(point["encoder"], point["key"]) for point in self.results["points"]}
+        points = self.results["points"]
+        names = {(point["encoder"], name) for point in points for name in form.run_files(point)}
         if lacking := names - set(self.runs):
             came = f"The point {min(lacking)} has no run."
             raise InputError(came, "Each point comes with its run.", "Pass runs[encoder, key].")

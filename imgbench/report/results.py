@@ -1,10 +1,4 @@
-"""results.json: its form, the check of everything that comes from outside, and reading and writing it.
-
-Keys beyond those of `FORM` are kept. Those that the pages know and a report may lack:
-`corpus.notices` (sentences), `corpus.cluster_rule`, `points[].delta[].clusters_needed`,
-`points[].latency_ms.intervals`, `points[].throughput_qps.low/high` and `baseline_drift`
-(encoder name -> share by which exact search was slower at the end than at the start).
-"""
+"""results.json: checked, read, written, and what stands in it found."""
 
 from __future__ import annotations
 
@@ -15,100 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imgbench.errors import InputError
+from imgbench.report.schema import FORM, Each, Maybe
 
 SCHEMA = 1
 FILE = "results.json"
 Results = dict[str, Any]
 
 
-class Each:
-    """A mapping of any names to values of one form."""
-
-    def __init__(self, form: object) -> None:
-        self.form = form
-
-
-class Maybe:
-    """A key that may be absent, or a value that may be null where nothing was measured."""
-
-    def __init__(self, form: object) -> None:
-        self.form = form
-
-
-_INTERVAL = {"mean": float, "low": float, "high": float}
-_SOME = Maybe(float)
-_POINT = {
-    "encoder": str,
-    "index": str,
-    "params": Each(float),
-    "key": str,
-    "run": str,
-    "quality": Each(_INTERVAL),
-    # Exact search is compared with nothing: its delta is {}.
-    "delta": Each(_INTERVAL | {"verdict": str, "clusters_needed": Maybe(int)}),
-    "latency_ms": {
-        "p50": float,
-        "p95": float,
-        "p99": float,
-        "queries": int,
-        "threads": int,
-        "intervals": Maybe(Each([Maybe(float)])),
-    },
-    "throughput_qps": {
-        "value": float,
-        "batch": int,
-        "threads": int,
-        "low": Maybe(float),
-        "high": Maybe(float),
-        "repeats": Maybe(int),
-    },
-    "train_seconds": _SOME,
-    "add_seconds": _SOME,
-    "index_bytes": _SOME,
-    "bytes_per_image": _SOME,
-    "distance_computations_per_query": _SOME,
-}
-FORM: dict[str, object] = {
-    "schema": int,
-    "corpus": {
-        "name": str,
-        "images": int,
-        "queries": int,
-        "judged_queries": int,
-        "clusters": int,
-        "missing_images": int,
-        "fingerprint": str,
-        "notices": Maybe([str]),
-        "cluster_rule": Maybe(str),
-    },
-    "encoders": [
-        {
-            "name": str,
-            "dim": int,
-            "precision": Maybe(str),
-            "images_per_second": _SOME,
-            "fingerprint": Maybe(str),
-        }
-    ],
-    "baseline": str,
-    "margin": Each(float),
-    "confidence": float,
-    "points": [_POINT],
-    "encoder_differences": [{"a": str, "b": str, "measure": str, **_INTERVAL}],
-    "environment": {
-        "python": str,
-        "packages": Each(str),
-        "cpu": str,
-        "cores": int,
-        "gpu": Maybe(str),
-        "faiss_compile_options": Maybe(str),
-        "threads": Each(object),
-        "seed": Maybe(int),
-        "command": Maybe(str),
-        "git": Maybe(str),
-    },
-    "baseline_drift": Maybe(Each(float)),
-}
 VERDICTS = ("holds", "degrades", "inconclusive")
 _OVERLAP = re.compile(r"overlap@[1-9][0-9]*")
 _RUN = re.compile(r"runs/[A-Za-z0-9_][A-Za-z0-9_.-]*\.trec\.gz")
@@ -159,6 +66,18 @@ def overlap(point: Results) -> tuple[int, float]:
     """The depth k and the mean of a point's `overlap@k`."""
     name = next(key for key in point if _OVERLAP.fullmatch(key))
     return int(name.partition("@")[2]), float(point[name])
+
+
+def run_files(point: Results) -> dict[str, str]:
+    """The runs of a point, name -> file: its own under its key, and those of further builds."""
+    further = [(each["name"], each["run"]) for each in point.get("builds") or ()]
+    return {point["key"]: point["run"]} | dict(further)
+
+
+def margin_of(results: Results, point: Results, measure: str) -> float | None:
+    """The margin of a point in units of the measure; it has its own where the margin was a share."""
+    found = point["delta"].get(measure, {}).get("margin")
+    return results["margin"].get(measure) if found is None else found
 
 
 def measures(results: Results) -> list[str]:
@@ -237,9 +156,10 @@ def _check_point(point: Results, where: str, results: Results) -> None:
         raise InputError(
             f"{where} has no overlap@k.", "Each point says its overlap with exact search.", "Run it again."
         )
-    if not _RUN.fullmatch(point["run"]) or ".." in PurePosixPath(point["run"]).parts:
-        # results.json may come from anyone: no name in it may lead out of its folder.
-        raise _wrong(f"{where}.run", point["run"], "a file name like runs/3.trec.gz")
+    for path in run_files(point).values():
+        if not _RUN.fullmatch(path) or ".." in PurePosixPath(path).parts:
+            # results.json may come from anyone: no name in it may lead out of its folder.
+            raise _wrong(f"{where}.run", path, "a file name like runs/3.trec.gz")
     if list(point["quality"]) != measures(results):
         raise _wrong(f"{where}.quality", list(point["quality"]), f"the measures {measures(results)}")
     for measure, delta in point["delta"].items():
@@ -250,10 +170,13 @@ def _check_point(point: Results, where: str, results: Results) -> None:
 
 
 def _check_names(results: Results) -> None:
-    names = [encoder["name"] for encoder in results["encoders"]]
-    keys = [(point["encoder"], point["key"]) for point in results["points"]]
-    files = [point["run"] for point in results["points"]]
-    for kind, given in (("encoder", names), ("point", keys), ("run file", files)):
+    names: list[str] = [encoder["name"] for encoder in results["encoders"]]
+    keys: list[tuple[str, str]] = [
+        (point["encoder"], key) for point in results["points"] for key in run_files(point)
+    ]
+    files: list[str] = [path for point in results["points"] for path in run_files(point).values()]
+    kinds: dict[str, list[Any]] = {"encoder": names, "point": keys, "run file": files}
+    for kind, given in kinds.items():
         if len(set(given)) != len(given):
             twice = next(each for each in given if given.count(each) > 1)
             raise InputError(f"The {kind} {twice!r} is there twice.", "Names are unique.", "Name each once.")

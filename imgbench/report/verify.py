@@ -16,7 +16,7 @@ from imgbench.errors import InputError
 from imgbench.measures import parse
 from imgbench.qrels import Qrels
 from imgbench.report.plain import shown
-from imgbench.report.results import Results, exact_of, measures, overlap
+from imgbench.report.results import Results, exact_of, margin_of, measures, overlap, run_files
 from imgbench.run import Run
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def differences(results: Results, per_query: pd.DataFrame, runs: Runs, qrels: Qr
             found += _means(point, again[name], judge)
             found += _rows(point, again[name], saved)
             found += _overlap(point, run, _truth(exact, point["encoder"], results, runs))
+            for build in list(run_files(point))[1:]:
+                again[point["encoder"], build] = judge.scores(runs[point["encoder"], build])
         except InputError as error:
             found.append(f"{_name(point)}: its run cannot be scored: {error}")
     found += _deltas(results, again)
@@ -140,14 +142,27 @@ def _overlap(point: Results, run: Run, truth: Run | None) -> Iterator[str]:
         yield from _same(f"{_name(point)}: overlap@{k}", said, run.overlap(truth, k))
 
 
+def _of_builds(point: Results, again: Mapping[tuple[str, str], PerQuery], exact: PerQuery) -> PerQuery:
+    """The difference to exact search by measure, per build of the index (row) and query."""
+    found = [again[point["encoder"], name] for name in run_files(point) if (point["encoder"], name) in again]
+    return {
+        measure: np.array([each[measure] for each in found]) - scores for measure, scores in exact.items()
+    }
+
+
 def _deltas(results: Results, again: Mapping[tuple[str, str], PerQuery]) -> Iterator[str]:
     for point in results["points"]:
-        mine, exact = (again.get((point["encoder"], key)) for key in (point["key"], results["baseline"]))
+        exact = again.get((point["encoder"], results["baseline"]))
+        there = exact is not None and (point["encoder"], point["key"]) in again
+        deltas = _of_builds(point, again, exact) if exact and there else {}
         for measure, delta in point["delta"].items():
-            if mine is not None and exact is not None and measure in mine:
-                is_now = float((mine[measure] - exact[measure]).mean())
-                yield from _same(f"{_name(point)}: the difference in {measure}", delta["mean"], is_now)
-            yield from _verdict(point, measure, delta, results["margin"].get(measure))
+            if measure in deltas:
+                what = f"{_name(point)}: the difference in {measure}"
+                yield from _same(what, delta["mean"], float(deltas[measure].mean()))
+                means = (delta.get("builds") or {}).get("means", [])
+                for said, is_now in zip(means, deltas[measure].mean(axis=1).tolist(), strict=False):
+                    yield from _same(f"{what} by one build", said, is_now)
+            yield from _verdict(point, measure, delta, margin_of(results, point, measure))
 
 
 def _verdict(point: Results, measure: str, delta: Results, margin: float | None) -> Iterator[str]:

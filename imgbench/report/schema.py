@@ -1,0 +1,131 @@
+"""The form of results.json, schema 1: which keys there are and of what kind.
+
+Keys beyond those of `FORM` are kept. Those that the pages know and a report may lack:
+`corpus.notices` (sentences), `corpus.cluster_rule`, `corpus.detectable` (a sentence);
+`margin_given` (as it was asked, such as "1%"; `margin` holds units of the measure);
+`points[].delta[]`: `clusters_needed` (in all), `margin` (of this encoder), `changed` (queries), `method`, and
+`builds` (mean of each build, their spread, the limits of the queries alone);
+`points[].builds` (the saved runs of further builds), `points[].overlap_quality` (correlation and bins by
+measure), `points[].funnel`, `points[].latency_ms.intervals`, `points[].throughput_qps.low/high`;
+`strata` (differences in parts of the queries), `distractor_curves` (by encoder), and `baseline_drift`
+(encoder name -> share by which exact search was slower at the end than at the start).
+"""
+
+from __future__ import annotations
+
+
+class Each:
+    """A mapping of any names to values of one form."""
+
+    def __init__(self, form: object) -> None:
+        self.form = form
+
+
+class Maybe:
+    """A key that may be absent, or a value that may be null where nothing was measured."""
+
+    def __init__(self, form: object) -> None:
+        self.form = form
+
+
+_INTERVAL = {"mean": float, "low": float, "high": float}
+_SOME = Maybe(float)
+_DELTA = _INTERVAL | {
+    "verdict": str,
+    "margin": _SOME,
+    "clusters_needed": Maybe(int),
+    "changed": Maybe(int),
+    "method": Maybe(str),
+}
+_BUILDS = {"means": [float], "spread": float, "queries": {"low": float, "high": float}}
+_OVERLAP_QUALITY = {
+    "pearson": _SOME,
+    "spearman": _SOME,
+    "unharmed": _SOME,
+    "bins": [{"lost": float, "queries": int, "mean": float}],
+}
+_STRATUM = {
+    "measure": str,
+    "strata": str,
+    "label": str,
+    "queries": int,
+    "clusters": int,
+    "points": [_DELTA | {"encoder": str, "key": str}],
+}
+_POINT = {
+    "encoder": str,
+    "index": str,
+    "params": Each(float),
+    "key": str,
+    "run": str,
+    "quality": Each(_INTERVAL),
+    # Exact search is compared with nothing: its delta is {}.
+    "delta": Each(_DELTA | {"builds": Maybe(_BUILDS)}),
+    "builds": Maybe([{"seed": int, "name": str, "run": str}]),
+    "overlap_quality": Maybe(Each(_OVERLAP_QUALITY)),
+    "latency_ms": {
+        "p50": float,
+        "p95": float,
+        "p99": float,
+        "queries": int,
+        "threads": int,
+        "intervals": Maybe(Each([Maybe(float)])),
+    },
+    "throughput_qps": {
+        "value": float,
+        "batch": int,
+        "threads": int,
+        "low": Maybe(float),
+        "high": Maybe(float),
+        "repeats": Maybe(int),
+    },
+    "train_seconds": _SOME,
+    "add_seconds": _SOME,
+    "index_bytes": _SOME,
+    "bytes_per_image": _SOME,
+    "distance_computations_per_query": _SOME,
+}
+FORM: dict[str, object] = {
+    "schema": int,
+    "corpus": {
+        "name": str,
+        "images": int,
+        "queries": int,
+        "judged_queries": int,
+        "clusters": int,
+        "missing_images": int,
+        "fingerprint": str,
+        "notices": Maybe([str]),
+        "cluster_rule": Maybe(str),
+        "detectable": Maybe(str),
+    },
+    "encoders": [
+        {
+            "name": str,
+            "dim": int,
+            "precision": Maybe(str),
+            "images_per_second": _SOME,
+            "fingerprint": Maybe(str),
+        }
+    ],
+    "baseline": str,
+    "margin": Each(float),
+    "margin_given": Maybe(Each(str)),
+    "confidence": float,
+    "points": [_POINT],
+    "encoder_differences": [{"a": str, "b": str, "measure": str, **_INTERVAL}],
+    "strata": Maybe([_STRATUM]),
+    "environment": {
+        "python": str,
+        "packages": Each(str),
+        "cpu": str,
+        "cores": int,
+        "gpu": Maybe(str),
+        "faiss_compile_options": Maybe(str),
+        "threads": Each(object),
+        "seed": Maybe(int),
+        "command": Maybe(str),
+        "git": Maybe(str),
+    },
+    "baseline_drift": Maybe(Each(float)),
+}
