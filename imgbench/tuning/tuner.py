@@ -1,0 +1,127 @@
+"""Tuning: choose on one half of the queries with few searches, confirm on the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgbench import significance
+from imgbench.corpus import Corpus
+from imgbench.embeddings import CACHE
+from imgbench.encoders.base import Encoder
+from imgbench.errors import InputError, unknown
+from imgbench.index import Index
+from imgbench.points import Protocol
+from imgbench.significance.margin import Margin
+from imgbench.tuning.candidates import ladders, parse
+from imgbench.tuning.goals import GOALS
+from imgbench.tuning.grid import default_grid
+from imgbench.tuning.halves import Half, split
+from imgbench.tuning.result import Tuning
+from imgbench.tuning.subject import Judgements, Vectors, depth, subject
+from imgbench.tuning.trail import result
+from imgbench.tuning.work import Task, Work, teller
+
+if TYPE_CHECKING:
+    from ir_measures import Measure
+
+
+def tune(
+    corpus: Corpus | str | Path | Judgements,
+    encoder: Encoder | str | Vectors = "scenes",
+    *,
+    indexes: str | Sequence[str] | None = None,
+    goal: str = "latency",
+    measure: str | Measure = "nDCG@10",
+    margin: float | str | Margin = 0.005,
+    confidence: float = 0.95,
+    k: int | None = None,
+    seed: int = 0,
+    protocol: Protocol | None = None,
+    cache: str | Path = CACHE,
+    progress: bool = False,
+) -> Tuning:
+    """The cheapest operating point that is proven to lose less than `margin` of `measure`.
+
+    `corpus` and `encoder` as in `imgbench.benchmark`, one vector space; `indexes` are specifications with
+    grids (default: about fifty points, see `default_grid`). `goal`: latency (median of single queries on one
+    thread), throughput (batches on all threads), bytes of the index, or distances, the machine-independent
+    count of comparisons. `margin` is in units of the measure, or "1%" of what exact search scores on the
+    tune half.
+
+    The queries are split by cluster (image) into two halves. On the first a race picks up to three finalists
+    with few searches. On the second, which nobody has looked at, they are compared with exact search, the
+    safest first, until one does not hold: the last that held is the recommendation. Tests in an order that
+    was fixed before need no correction (Maurer, Hothorn and Lehmacher 1995), and choosing on other queries
+    than those that prove leaves no bias: a point whose true loss is the margin or more is recommended with a
+    probability of at most (1 - confidence) / 2.
+
+    InputError: fewer than 20 clusters, a margin below what the second half could prove even for a search that
+    changes nothing, an unknown goal, fewer than two points, a point that came twice.
+
+    >>> found = tune(
+    ...     "scenes:400?queries=800", indexes=["IVF8,Flat?nprobe=1,2,4,8", "SQ8"], goal="distances",
+    ...     margin=0.05, cache=getfixture("tmp_path"),
+    ... )
+    >>> found.best.key, found.comparison.verdict.value
+    ('IVF8,Flat?nprobe=4', 'holds')
+    """
+    if goal not in GOALS:
+        raise unknown("a goal of tuning", goal, GOALS)
+    asked = Margin.parse(margin)
+    about = subject(corpus, encoder, measure, cache, progress=progress)
+    specs = parse(default_grid(about.images, about.dim) if indexes is None else indexes)
+    for spec in specs:
+        Index.check(spec, dim=about.dim, images=about.images, seed=seed)
+    halves = split(about.judge.clusters, seed)
+    floor = provable(halves[1], confidence, seed)
+    if not asked.relative:
+        check_provable(asked.value, floor, halves[1], confidence, seed)
+    task = Task(
+        judge=about.judge,
+        specs=specs,
+        ladders=tuple(map(tuple, ladders(specs))),
+        goal=goal,
+        margin=asked,
+        confidence=confidence,
+        k=depth(about.judge, k, about.images),
+        seed=seed,
+        protocol=protocol or Protocol(),
+        tune=halves[0],
+        confirm=halves[1],
+        floor=floor,
+    )
+    with teller(progress=progress) as say:
+        space = about.space()
+        work = Work.begin(task, space.images, space.queries, say)
+        choice = work.choose()
+        # Only now, with everything decided, is the other half looked at.
+        compared = work.confirm(choice)
+    return result(work, choice, compared, [str(notice) for notice in space.notices if notice.count])
+
+
+def provable(half: Half, confidence: float, seed: int) -> float:
+    """The smallest margin that the half can prove: for a search that changes nothing."""
+    nothing = np.zeros((1, len(half.rows)))
+    found = significance.paired(nothing, half.clusters, margin=0.0, confidence=confidence, seed=seed)
+    return -found[0].low
+
+
+def check_provable(margin: float, floor: float, half: Half, confidence: float, seed: int) -> None:
+    """InputError where no result on the half could hold."""
+    if margin > floor:
+        return
+    nothing = np.zeros((1, len(half.rows)))
+    found = significance.paired(nothing, half.clusters, margin=margin, confidence=confidence, seed=seed)[0]
+    step = 10.0 ** (math.floor(math.log10(floor)) - 1)
+    least = math.ceil(floor / step + 1e-9) * step
+    more = f", or ask about {2 * found.clusters_needed:,} images" if found.clusters_needed else ""
+    raise InputError(
+        f"The margin is {margin:g}, and {half.count:,} clusters of queries are left to confirm.",
+        f"They cannot prove a loss below {least:.2g}, not even of a search that changes nothing.",
+        f"Pass margin={least:.2g} or more{more}.",
+    )
