@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.stats import t as student
 
-from imgbench.significance.limits import Limits
+from imgbench.significance.limits import CHANGED, Limits
 
 
 def spread(deltas: Float64[np.ndarray, "point build query"]) -> Float64[np.ndarray, "point"]:
@@ -33,11 +33,12 @@ def widened(
     bounds: tuple[float, float],
     *,
     confidence: float,
+    together: bool,
 ) -> tuple[Float64[np.ndarray, "point"], Float64[np.ndarray, "point"]]:
     """The lower and upper limits, those of `found` with the part of the builds added."""
     if builds < 2:  # noqa: PLR2004  one build says nothing of others
         return found.low, found.high
-    alpha = (1 - confidence) / 2 / max(len(spread), 1)
+    alpha = (1 - confidence) / 2 / (max(int((spread > CHANGED).sum()), 1) if together else 1)
     of_builds = student.ppf(1 - alpha, builds - 1) * spread * np.sqrt(1 + 1 / builds)
     low = found.mean - np.hypot(found.mean - found.low, of_builds)
     high = found.mean + np.hypot(found.high - found.mean, of_builds)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 
@@ -21,12 +22,15 @@ def upper_limit(values: Float64[np.ndarray, "cluster"], worst: float, alpha: flo
     if width <= 0:
         return worst
     distinct, counts = np.unique(np.append(values - least, width) / width, return_counts=True)
-    # t is explicit in the tilt q = 1 - exp(-u), and the probability falls with u: bisection on u.
-    low, high = 1e-3, 40.0
-    for _ in range(45):
-        u = (low + high) / 2
-        low, high = (u, high) if _tail(distinct, counts, u)[0] > alpha else (low, u)
-    return least + width * _tail(distinct, counts, high)[1]
+
+    def beyond(u: float) -> float:
+        return math.log(max(_tail(distinct, counts, u)[0], 1e-300) / alpha)
+
+    # t is explicit in the tilt q = 1 - exp(-u), and the probability falls with u.
+    u = 1e-3
+    if beyond(u) > 0:
+        u = float(brentq(beyond, u, 30.0, xtol=1e-9))  # pyright: ignore[reportArgumentType]
+    return least + width * _tail(distinct, counts, u)[1]
 
 
 def _tail(

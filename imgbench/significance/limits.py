@@ -111,7 +111,7 @@ def _bootstrap(
     error = np.sqrt(C / max(C - 1, 1) * (e**2).sum(axis=1)) / sizes.sum()
     columns, scale = _whole(np.vstack([e, e**2, e * sizes, sizes, sizes**2]).T)
     statistics: list[Float64[np.ndarray, "resample point"]] = []
-    for weights in _weights(C, seed):
+    for weights in resamples(C, seed):
         found = (weights @ columns) * scale
         n, n2 = found[:, -2:-1], found[:, -1:]
         first, second, mixed = (found[:, at : at + points] for at in (0, points, 2 * points))
@@ -124,7 +124,7 @@ def _bootstrap(
     return _critical(t, alpha, together=together) * error, _critical(-t, alpha, together=together) * error
 
 
-def _weights(clusters: int, seed: int) -> Iterator[Float64[np.ndarray, "resample cluster"]]:
+def resamples(clusters: int, seed: int) -> Iterator[Float64[np.ndarray, "resample cluster"]]:
     """How often each resample drew each cluster."""
     rng = np.random.default_rng(seed)
     for start in range(0, _RESAMPLES, _CHUNK):

@@ -94,7 +94,9 @@ def paired(
     worst = max(1.0, float(np.abs(values).max(initial=0.0)))
     found = limits(values, groups, (-worst, worst), confidence=confidence, seed=seed, together=True)
     spread = builds.spread(several)
-    low, high = builds.widened(found, spread, several.shape[1], (-worst, worst), confidence=confidence)
+    low, high = builds.widened(
+        found, spread, several.shape[1], (-worst, worst), confidence=confidence, together=True
+    )
     changed = (np.abs(several) > CHANGED).any(axis=1).sum(axis=1)
     return [
         _comparison(
