@@ -123,6 +123,34 @@ class Embeddings:
         """The vectors as contiguous float32, which FAISS takes: themselves if they are that already."""
         return np.ascontiguousarray(self.vectors, dtype=np.float32)
 
+    def astype(self, dtype: str) -> Embeddings:
+        """The vectors as "float16" or "float32", cast as the store casts them: themselves if they are that.
+
+        >>> Embeddings(["a"], np.float32([[0.6, 0.8]])).astype("float16").vectors
+        array([[0.6, 0.8]], dtype=float16)
+        """
+        if dtype not in _DTYPES:
+            raise unknown("a dtype of embeddings", str(dtype), _DTYPES)
+        return self if self.vectors.dtype == dtype else self._with(self.vectors.astype(dtype))
+
+    def truncated(self, dim: int) -> Embeddings:
+        """The first `dim` values of each row, divided by their norm, in the same dtype.
+
+        This is how Matryoshka embeddings are shortened. Fewer than 1 value or more than there are, and rows
+        that become zero: InputError.
+
+        >>> Embeddings(["a"], np.float32([[0.6, 0.0, 0.8]])).truncated(2).vectors
+        array([[1., 0.]], dtype=float32)
+        """
+        if isinstance(dim, bool) or not hasattr(dim, "__index__") or not 1 <= dim <= self.dim:
+            raise InputError(
+                f"dim is {dim!r}.", f"The vectors have {self.dim} values.", f"Pass 1 to {self.dim}."
+            )
+        return self if dim == self.dim else self._with(checks.normalised(self.vectors[:, :dim]))
+
+    def _with(self, vectors: Float[np.ndarray, "row dim"]) -> Embeddings:
+        return Embeddings(self.ids, vectors, quarantine=self.quarantine, rows_per_second=self.rows_per_second)
+
     def select(self, which: Sequence[int] | Sequence[str] | np.ndarray[Any, Any]) -> Embeddings:
         """Some rows, by row numbers or ids, in that order. InputError for an id that is not here."""
         rows = self._rows(which)

@@ -203,7 +203,7 @@ def test_scores_do_not_depend_on_how_many_are_summed_at_once(monkeypatch):
     ).astype(np.float32)
     for cells in (1, 2**12, 2**30):
         monkeypatch.setattr(searching, "_CACHED", cells)
-        assert np.array_equal(searching._scores(images.vectors, queries.vectors, rows), expected)
+        assert np.array_equal(searching.products(images.vectors, queries.vectors, rows), expected)
 
 
 def test_wrap_takes_any_inner_product_index():

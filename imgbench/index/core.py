@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 from imgbench import environment
 from imgbench.embeddings import Embeddings, check_embeddings
 from imgbench.errors import InputError
-from imgbench.index import cost, factory, files, gpu, searching, training
+from imgbench.index import cost, factory, files, gpu, searching, stages, training
 from imgbench.index import parameters as named
 from imgbench.index._faiss import FaissIndex, compile_options, concrete, faiss
 from imgbench.index.spec import IndexSpec, Number
@@ -169,6 +169,41 @@ class Index:
         request = named.request(self._faiss, values, k)
         scores, rows = searching.search(self._faiss, vectors, k, request)
         return Run.from_search(queries.ids, self.ids, scores, rows)
+
+    def stages(
+        self,
+        images: Embeddings,
+        queries: Embeddings,
+        k: int,
+        grid: Sequence[Mapping[str, Number]] = ({},),
+        *,
+        found: Sequence[Run] | None = None,
+    ) -> list[tuple[stages.Stage, ...]]:
+        """For each point of `grid`, what lies between exact search and it, one thing given up at a time.
+
+        `images` are those that the index was built from, `found` the points' runs where they exist already.
+        The stages are the transform, the quantiser and the search, as far as the index has them (Flat: none).
+        A stage that does not depend on a parameter is searched once for the whole grid. An index on the GPU
+        is copied to the CPU for them. InputError for other images, runs of other searches, and an index whose
+        codes cannot be compared exhaustively.
+
+        >>> rng = np.random.default_rng(0)
+        >>> images = Embeddings.normalised(list(map(str, range(99))), rng.normal(size=(99, 8)))
+        >>> index = Index.build("IVF4,SQ8", images)
+        >>> [stage.name for stage in index.stages(images, images, 10, [{"nprobe": 2}])[0]]
+        ['quantiser (SQ8)', 'search (nprobe=2)']
+        """
+        wanted = len(grid) if found is not None else 0, k
+        like = self.ids, self.dim
+        stages.check(self.spec, images, queries, like=like, found=found or (), wanted=wanted)
+        points = [(params, self._checked(k, params)[1]) for params in grid]
+        spec = None if self.seed is None else self.spec
+
+        def last(number: int) -> Run:
+            return found[number] if found is not None else self.search(queries, k, **grid[number])
+
+        index = gpu.to_cpu(self._faiss)
+        return stages.points(index, spec, points, last, images=images, queries=queries, k=k)
 
     def searcher(self, k: int, **params: Number) -> Searcher:
         """FAISS's search alone, for timing: float32 (query, dim) -> scores (query, k), rows (query, k).

@@ -110,12 +110,12 @@ def _settle(
     margin = _ROUNDING * np.maximum(1.0, np.abs(rough[:, k - 1]))
     clear = (rough[:, k - 1] - rough[:, -1] > margin) | (depth == index.ntotal)
     rows = found[clear]
-    scores = _scores(vectors, queries[clear], rows)
+    scores = products(vectors, queries[clear], rows)
     order = np.lexsort((rows, -scores))[:, :k]
     return clear, np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def _scores(vectors: np.ndarray, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def products(vectors: np.ndarray, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Inner products summed in float64, so that equal vectors have equal scores whatever the batch."""
     scores = np.empty(rows.shape, np.float32)
     step = max(1, _CACHED // (rows.shape[1] * vectors.shape[1]))
