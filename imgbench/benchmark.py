@@ -77,7 +77,7 @@ def benchmark(
     k: int | None = None,
     confidence: float = CONFIDENCE,
     builds: int = 1,
-    strata: Labels | None = None,
+    strata: Labels | str | Path | None = None,
     seed: int = 0,
     protocol: Protocol | None = None,
     cache: str | Path = CACHE,
@@ -96,7 +96,7 @@ def benchmark(
     than a measure looks at is an InputError. With `builds` of 2 or more every approximate index is built that
     often, with other seeds and other orders of insertion, and the intervals cover a new build too. Losses are
     also reported by the length of the query and the size of its cluster, and by `strata`: names of your own,
-    each with a label for query ids.
+    each with a label for query ids, or a CSV file of them.
 
     Names, grids and sizes are checked before the first image is read: InputError for unknown encoders,
     indexes, measures and search parameters, and for more lists or hits than images; a margin beyond the score
@@ -203,13 +203,14 @@ def _builds(builds: int) -> int:
     return builds
 
 
-def _strata(subject: Subject, given: Labels | None) -> tuple[Strata, ...]:
+def _strata(subject: Subject, given: Labels | str | Path | None) -> tuple[Strata, ...]:
     """The ways to part the queries that tell them apart at all."""
     judge = subject.judge
+    labels = parts.read(given) if isinstance(given, str | Path) else given or {}
     found = [parts.by_length(subject.texts)] if subject.texts else []
     found.append(parts.by_cluster_size(judge.clusters))
     found = [each for each in found if len(each.labels) > 1]
-    return (*found, *(parts.labelled(name, each, judge.query_ids) for name, each in (given or {}).items()))
+    return (*found, *(parts.labelled(name, each, judge.query_ids) for name, each in labels.items()))
 
 
 def _specs(indexes: str | Sequence[str] | None, images: int, dims: Sequence[int]) -> tuple[IndexSpec, ...]:

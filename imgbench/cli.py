@@ -51,7 +51,16 @@ def run(  # noqa: PLR0917  typer's options
         typer.Option(help="A measure of ir-measures. Repeats. [default: nDCG@10 AP@10 R@10 P@10]"),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="The loss that would be acceptable. [default: 0.005]")
+        str | None,
+        typer.Option(help="The loss that would be acceptable, or 1% of exact search. [default: 0.005]"),
+    ] = None,
+    builds: Annotated[
+        int | None,
+        typer.Option(help="Builds of each index; with several, intervals cover a new one. [default: 1]"),
+    ] = None,
+    strata: Annotated[
+        Path | None,
+        typer.Option(help="A CSV file with query_id and labels: each column parts the queries."),
     ] = None,
     k: Annotated[
         int | None,
@@ -133,13 +142,18 @@ def verify(out: Out = OUT) -> None:
 
 
 @app.command("report")
-def report_again(out: Out = OUT) -> None:
+def report_again(
+    out: Out = OUT,
+    details: Annotated[
+        bool | None, typer.Option("--details", help="Print where the loss falls and arises as well.")
+    ] = None,
+) -> None:
     """Write index.html and pareto.svg again from the saved results, and print the table."""
     from imgbench.report import Report
 
     report = Report.load(out)
     report.save_pages(out)
-    print(report.table("text", width=_width()))  # noqa: T201
+    print(report.table("text", width=_width(), details=bool(details)))  # noqa: T201
 
 
 @app.command()
@@ -183,7 +197,7 @@ def _benchmark(options: dict[str, Any]) -> Report:
     files.check_writable(Path(options.get("out", OUT)))  # now, and not after hours of work
     progress = not options.get("quiet", False) and sys.stderr.isatty()
     names = {"index": "indexes", "measure": "measures"}
-    same = ("index", "measure", "margin", "k", "confidence", "seed", "cache")
+    same = ("index", "measure", "margin", "builds", "strata", "k", "confidence", "seed", "cache")
     settings = {names.get(name, name): options[name] for name in same if name in options}
     speeds = {name: options[name] for name in ("threads", "latency_calls") if name in options}
     return benchmark(*_subject(options), protocol=Protocol(**speeds), progress=progress, **settings)

@@ -24,7 +24,7 @@ _WANTED: dict[Any, str] = {
     bool: "true or false",
     list[str]: "a text or a list of texts",
 }
-_TABLES = ("margin",)  # one number for all measures, or a table by measure
+_MARGIN = "margin"  # a number or a text such as "1%", for all measures or in a table by measure
 
 
 def read(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,10 +48,11 @@ def _typed(name: str, value: Any, kind: Any, path: Path) -> Any:  # noqa: ANN401
     values: list[Any] = [value]
     if kind == list[str]:
         value = values = value if isinstance(value, list) else [value]
-    elif name in _TABLES and isinstance(value, dict):
+    elif name == _MARGIN and isinstance(value, dict):
         values = list(value.values())
-    if not all(_fits(each, kind) for each in values):
-        wanted = _WANTED[kind] + (" or a table of them by measure" if name in _TABLES else "")
+    loose = name == _MARGIN and not isinstance(value, bool)
+    if not all(_fits(each, kind) or (loose and _fits(each, float)) for each in values):
+        wanted = 'a number, "1%", or a table of them by measure' if name == _MARGIN else _WANTED[kind]
         raise InputError(f"{name} in {path} is {value!r}.", f"Wanted {wanted}.", "See 'imgbench run --help'.")
     return Path(str(value)) if kind is Path else value
 

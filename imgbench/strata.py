@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int32, Integer
 
-from imgbench import significance
+from imgbench import significance, tables
 from imgbench.errors import InputError
 from imgbench.significance import LEAST_CLUSTERS, Comparison
 
@@ -75,6 +77,22 @@ def labelled(name: str, labels: Mapping[str, str], query_ids: Sequence[str]) -> 
     place = {label: code for code, label in enumerate(distinct)}
     codes = np.array([place.get(str(label), -1) for label in found], dtype=np.int32)
     return Strata(name, tuple(distinct), codes)
+
+
+def read(path: str | Path) -> dict[str, dict[str, str]]:
+    """Labels from a CSV file with the column query_id: each other column is a way to part the queries.
+
+    InputError for a file that is no such table, and for a query that stands there twice.
+    """
+    table = tables.read(path, required=("query_id",), optional=None)
+    ids = table.columns.pop("query_id")
+    if twice := [query for query, count in Counter(ids).items() if count > 1]:
+        came = f"{path} labels {twice[0]!r} twice."
+        raise InputError(came, "Each query has one row.", "Remove one of them.")
+    if not table.columns:
+        came = f"{path} has only the column query_id."
+        raise InputError(came, "Every other column labels the queries.", "Add one, such as domain.")
+    return {name: dict(zip(ids, labels, strict=True)) for name, labels in table.columns.items()}
 
 
 def compared(

@@ -32,8 +32,8 @@ class Table:
         return len(self.lines)
 
 
-def read(path: str | Path, *, required: Sequence[str], optional: Sequence[str] = ()) -> Table:
-    """The columns `required`, and those of `optional` that are there; other columns are left alone.
+def read(path: str | Path, *, required: Sequence[str], optional: Sequence[str] | None = ()) -> Table:
+    """The columns `required`, and those of `optional` that are there (None: all); others are left alone.
 
     UTF-8 with or without a byte order mark, any line ends, quoted fields may hold commas and line breaks.
     InputError for a missing file, other encodings, a header without the columns, rows of another length.
@@ -54,12 +54,13 @@ def read(path: str | Path, *, required: Sequence[str], optional: Sequence[str] =
         ) from None
 
 
-def _read(path: Path, file: TextIO, required: Sequence[str], optional: Sequence[str]) -> Table:
+def _read(path: Path, file: TextIO, required: Sequence[str], optional: Sequence[str] | None) -> Table:
     rows = _rows(path, file)
     _, header = next(rows, (1, []))
     header = [name.strip() for name in header]
     _check_header(path, header, required)
-    places = {name: header.index(name) for name in (*required, *optional) if name in header}
+    wanted = (*required, *(header if optional is None else optional))
+    places = {name: header.index(name) for name in wanted if name in header}
     columns: dict[str, list[str]] = {name: [] for name in places}
     lines: list[int] = []
     for line, row in rows:

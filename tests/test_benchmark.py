@@ -352,3 +352,90 @@ def test_every_point_makes_all_its_calls(report: Report) -> None:
     assert {point["latency_ms"]["queries"] for point in report.results["points"]} == {QUICK.latency_calls}
     assert {point["throughput_qps"]["repeats"] for point in report.results["points"]} == {1}
     assert "median of 1." in report.table("markdown")
+
+
+def test_builds_widen_the_intervals_and_are_saved(corpus: Corpus, tmp_path: Path) -> None:
+    indexes = ["IVF8,Flat?nprobe=1,8", "SQ8"]
+    encoder, options = encoder_of(corpus, 20.0), {"cache": None, "protocol": QUICK, "indexes": indexes}
+    one = benchmark(corpus, encoder, **options)
+    found = benchmark(corpus, encoder, builds=3, **options)
+    points = {point["key"]: point for point in found.results["points"]}
+    assert "builds" not in points["Flat"]
+    probed = points["IVF8,Flat?nprobe=1"]
+    assert [each["seed"] for each in probed["builds"]] == [1, 2]
+    for measure, delta in probed["delta"].items():
+        means = delta["builds"]["means"]
+        assert means[0] == one.results["points"][1]["delta"][measure]["mean"]
+        assert delta["mean"] == pytest.approx(np.mean(means))
+        assert delta["builds"]["spread"] == pytest.approx(np.std(means, ddof=1))
+        assert delta["low"] < delta["builds"]["queries"]["low"] < delta["mean"]
+    # Other lists are another loss; every list is every image, and SQ8 has the same codes in any order.
+    assert probed["delta"]["nDCG@10"]["builds"]["spread"] > 0
+    for key in ("IVF8,Flat?nprobe=8", "SQ8"):
+        assert len(set(points[key]["delta"]["nDCG@10"]["builds"]["means"])) == 1
+    assert points["IVF8,Flat?nprobe=8"]["delta"]["nDCG@10"]["changed"] == 0
+    again = Report.load(found.save(tmp_path / "out"))
+    assert again.verify() == []
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 4 + 3 * 2
+    text = again.table(details=True)
+    assert "mean over 3 builds" in text
+    assert "Builds: what another training and order of insertion change" in text
+    other = probed["builds"][1]["run"]
+    (tmp_path / "out" / other).write_bytes((tmp_path / "out" / points["Flat"]["run"]).read_bytes())
+    assert any("by one build" in sentence for sentence in Report.load(tmp_path / "out").verify())
+
+
+def test_relative_margins_follow_exact_search(report: Report, corpus: Corpus, tmp_path: Path) -> None:
+    encoder = encoder_of(corpus, 20.0)
+    options = {
+        "cache": None,
+        "protocol": QUICK,
+        "indexes": ["IVF8,Flat?nprobe=1"],
+        "measures": ["nDCG@10", "P@10"],
+    }
+    found = benchmark(corpus, encoder, margin={"nDCG@10": "2%", "P@10": 0.01}, **options).results
+    exact = found["points"][0]["quality"]["nDCG@10"]["mean"]
+    assert found["margin"] == {"nDCG@10": pytest.approx(0.02 * exact), "P@10": 0.01}
+    assert found["margin_given"] == {"nDCG@10": "2%", "P@10": "0.01"}
+    assert found["points"][1]["delta"]["nDCG@10"]["margin"] == found["margin"]["nDCG@10"]
+
+
+def test_a_margin_beyond_the_score_is_refused_after_exact_search(corpus: Corpus) -> None:
+    message = r"The margin for nDCG@10 is 0\.99 and exact search scores 0\.\d+\. No search could lose more"
+    with pytest.raises(InputError, match=message):
+        benchmark(corpus, encoder_of(corpus, 20.0), margin=0.99, cache=None, protocol=QUICK)
+
+
+def test_losses_by_parts_of_the_queries(corpus: Corpus, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    rows = [f"{query},{'even' if row % 2 else 'odd'}" for row, query in enumerate(corpus.query_ids)]
+    labels.write_text("\n".join(["query_id,half", *rows]))
+    found = benchmark(
+        corpus, encoder_of(corpus, 20.0), indexes=["IVF8,Flat?nprobe=1"], measures=["nDCG@10", "P@10"],
+        strata=labels, cache=None, protocol=QUICK,
+    )  # fmt: skip
+    parts = [part for part in found.results["strata"] if part["measure"] == "nDCG@10"]
+    assert {part["strata"] for part in parts} == {"query length", "half"}  # all clusters are of one size
+    delta = found.results["points"][1]["delta"]["nDCG@10"]["mean"]
+    for name in ("query length", "half"):
+        some = [part for part in parts if part["strata"] == name]
+        assert sum(part["queries"] for part in some) == len(corpus.query_ids)
+        total = sum(part["queries"] * part["points"][0]["mean"] for part in some if part["points"])
+        missing = sum(part["queries"] for part in some if not part["points"])
+        assert missing == 0
+        assert total / len(corpus.query_ids) == pytest.approx(delta)
+    html = found.table("html")
+    assert "Δ nDCG@10 by half" in html
+    assert "even (" in html
+
+
+def test_lost_overlap_is_set_against_lost_quality(report: Report) -> None:
+    for point in report.results["points"][1:]:
+        found = point["overlap_quality"]["nDCG@10"]
+        queries = [each["queries"] for each in found["bins"]]
+        assert sum(queries) == report.results["corpus"]["judged_queries"]
+        overlap = 1 - np.average([each["lost"] for each in found["bins"]], weights=queries)
+        assert overlap == pytest.approx(point["overlap@10"])
+        mean = np.average([each["mean"] for each in found["bins"]], weights=queries)
+        assert mean == pytest.approx(point["delta"]["nDCG@10"]["mean"], abs=1e-12)
+    assert report.results["points"][1]["overlap_quality"]["nDCG@10"]["pearson"] > 0

@@ -10,7 +10,7 @@ from imgbench import options
 from imgbench.errors import InputError
 
 KINDS = {
-    "corpus": str, "index": list[str], "k": int, "margin": float, "out": Path, "trust_remote_code": bool,
+    "corpus": str, "index": list[str], "k": int, "margin": str, "out": Path, "trust_remote_code": bool,
 }  # fmt: skip
 
 
@@ -35,9 +35,10 @@ def test_one_text_is_a_list_of_one(tmp_path: Path) -> None:
 
 
 def test_a_margin_for_each_measure(tmp_path: Path) -> None:
-    assert read(tmp_path, 'margin = {"nDCG@10" = 0.01, "R@10" = 1}') == {
-        "margin": {"nDCG@10": 0.01, "R@10": 1}
+    assert read(tmp_path, 'margin = {"nDCG@10" = 0.01, "R@10" = "1%"}') == {
+        "margin": {"nDCG@10": 0.01, "R@10": "1%"}
     }
+    assert read(tmp_path, 'margin = "2%"') == {"margin": "2%"}
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,11 @@ def test_a_margin_for_each_measure(tmp_path: Path) -> None:
         ("k = true", "k in bench.toml is True. Wanted a whole number."),
         ("index = 3", "index in bench.toml is [3]. Wanted a text or a list of texts."),
         ('index = ["Flat", 3]', "index in bench.toml is ['Flat', 3]."),
-        ('margin = "a"', "margin in bench.toml is 'a'. Wanted a number or a table of them by measure."),
-        ('margin = {"R@10" = "a"}', "margin in bench.toml is {'R@10': 'a'}."),
+        (
+            "margin = [1]",
+            'margin in bench.toml is [1]. Wanted a number, "1%", or a table of them by measure.',
+        ),
+        ('margin = {"R@10" = true}', "margin in bench.toml is {'R@10': True}."),
         ("margin = true", "margin in bench.toml is True."),
         ("corpus = 5", "corpus in bench.toml is 5. Wanted a text in quotes."),
         ("out = 5", "out in bench.toml is 5. Wanted a path in quotes."),

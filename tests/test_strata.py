@@ -5,7 +5,7 @@ import pytest
 
 from imgbench import significance
 from imgbench.errors import InputError
-from imgbench.strata import by_cluster_size, by_length, compared, labelled
+from imgbench.strata import by_cluster_size, by_length, compared, labelled, read
 
 
 def test_queries_are_parted_by_their_words() -> None:
@@ -35,6 +35,21 @@ def test_labels_of_a_user() -> None:
         labelled("domain", {"other": "planes"}, ["q1"])
     with pytest.raises(InputError, match=r"The strata 'id' have 51 labels\. At most 50"):
         labelled("id", {f"q{row}": str(row) for row in range(51)}, [f"q{row}" for row in range(51)])
+
+
+def test_labels_from_a_file(tmp_path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("domain,query_id,night\ncars,q1,yes\nboats,q2,\n")
+    assert read(path) == {"domain": {"q1": "cars", "q2": "boats"}, "night": {"q1": "yes", "q2": ""}}
+    assert labelled("night", read(path)["night"], ["q1", "q2"]).codes.tolist() == [0, -1]
+    for text, message in (
+        ("query_id,domain\nq1,a\nq1,b\n", r"labels 'q1' twice\. Each query has one row\."),
+        ("query_id\nq1\n", r"has only the column query_id\. Every other column"),
+        ("query,domain\nq1,a\n", r"lacks the column query_id"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read(path)
 
 
 def test_each_part_has_its_own_difference() -> None:

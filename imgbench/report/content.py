@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imgbench.report import headline, readable
+from imgbench.report import details, headline, notes, readable
 from imgbench.report.grid import Column, Grid
 from imgbench.report.results import Results, exact_of, measures, overlap, points_of, primary
-from imgbench.timing import DRIFT_LIMIT
 
 _PAIR = 2
-_ENOUGH_CALLS = 1000
-_LIBRARIES = ("imgbench", "faiss-gpu", "faiss-cpu", "torch", "numpy", "ir-measures")
 
 
 @dataclass(frozen=True)
 class Content:
-    """Plain texts, not yet escaped for any form."""
+    """Plain texts, not yet escaped for any form. `details` are the tables behind the verdicts."""
 
     title: str
     headline: tuple[str, ...]
     grids: tuple[Grid, ...]
     notes: tuple[str, ...]
+    details: tuple[Grid, ...] = ()
 
 
 def content(results: Results) -> Content:
@@ -30,7 +28,13 @@ def content(results: Results) -> Content:
     study = _study(results) if several else []
     points = [_points(results, encoder) for encoder in results["encoders"]]
     title = f"{results['corpus']['name']}: what approximate search costs"
-    return Content(title, headline.sentences(results), tuple(study + points), _notes(results))
+    return Content(
+        title,
+        headline.sentences(results),
+        tuple(study + points),
+        notes.sentences(results),
+        details.grids(results),
+    )
 
 
 def _points(results: Results, encoder: Results) -> Grid:
@@ -144,90 +148,3 @@ def _encoder(encoder: Results) -> str:
     facts += [encoder["precision"]] if encoder.get("precision") else []
     facts += [f"{readable.short(rate)} images/s"] if rate else []
     return f"{encoder['name']} ({', '.join(facts)})"
-
-
-def _notes(results: Results) -> tuple[str, ...]:
-    return (
-        _corpus(results["corpus"]),
-        *(results["corpus"].get("notices") or ()),
-        _reading(results),
-        *_timing(results),
-        _machine(results["environment"]),
-        _versions(results["environment"]),
-    )
-
-
-def _corpus(corpus: Results) -> str:
-    queries = readable.count(corpus["queries"], "query", "queries")
-    rule = f" {corpus['cluster_rule']}" if corpus.get("cluster_rule") else ""
-    return (
-        f"Corpus {corpus['name']}: {readable.count(corpus['images'], 'image')}, {queries}, of which "
-        f"{corpus['judged_queries']:,} judged, in {readable.count(corpus['clusters'], 'cluster')}; "
-        f"{readable.count(corpus['missing_images'], 'relevant image')} missing.{rule}"
-    )
-
-
-def _reading(results: Results) -> str:
-    sure = readable.percent(results["confidence"])
-    return (
-        f"Δ: paired difference from exact search ({results['baseline']}), with a {sure} interval over query "
-        "clusters that holds for all points together. R@k is recall against judgements, overlap@k is "
-        "agreement with exact search."
-    )
-
-
-def _timing(results: Results) -> list[str]:
-    points = results["points"]
-    if not points:
-        return []
-    fewest = min(point["latency_ms"]["queries"] for point in points)
-    one = readable.count(points[0]["latency_ms"]["threads"], "thread")
-    batch = points[0]["throughput_qps"]
-    told = (
-        f"Latency: one query a call on {one}, at least {fewest:,} timed calls a point. Throughput: batches "
-        f"of {batch['batch']:,} on {readable.count(batch['threads'], 'thread')}, {_repeats(points)}."
-    )
-    few = [f"Warning: {fewest:,} timed calls are too few for a good p99."] if fewest < _ENOUGH_CALLS else []
-    return [told, *few, *_drifts(results)]
-
-
-def _repeats(points: list[Results]) -> str:
-    """How often the batches were repeated: slow ones are repeated less."""
-    counts = [point["throughput_qps"].get("repeats") for point in points]
-    known = sorted({count for count in counts if count})
-    if not known:
-        return "median"
-    return f"median of {known[0]}" + (f" to {known[-1]}" if len(known) > 1 else "")
-
-
-def _drifts(results: Results) -> list[str]:
-    drifts: dict[str, float] = results.get("baseline_drift") or {}
-    several = len(drifts) > 1
-    return [_drift(share, f" of {name}" if several else "") for name, share in drifts.items()]
-
-
-def _drift(share: float, whose: str) -> str:
-    moved = (
-        f"exact search{whose} was {abs(100 * share):.0f}% {'slower' if share > 0 else 'faster'} at the end"
-    )
-    if abs(share) > DRIFT_LIMIT:
-        return f"Warning: {moved} than at the start: the machine changed, so compare the speeds with care."
-    return f"Drift: {moved} than at the start."
-
-
-def _machine(environment: Results) -> str:
-    threads = ", ".join(f"{name} {count}" for name, count in environment["threads"].items())
-    parts = [
-        f"{environment['cpu']}, {readable.count(environment['cores'], 'core')}",
-        f"GPU {environment['gpu']}" if environment.get("gpu") else "no GPU",
-        f"threads: {threads}" if threads else "",
-        f"seed {environment['seed']}" if environment.get("seed") is not None else "",
-    ]
-    return "Machine: " + "; ".join(part for part in parts if part) + "."
-
-
-def _versions(environment: Results) -> str:
-    packages = environment["packages"]
-    named = [f"{name} {packages[name]}" for name in _LIBRARIES if name in packages]
-    git = f"; git {environment['git'][:12]}" if environment.get("git") else ""
-    return f"Versions: Python {environment['python']}, {', '.join(named)}{git}."

@@ -84,7 +84,9 @@ def _verdict(results: Results, point: Results) -> str:
 
 
 def _margin(results: Results) -> str:
-    return f"{results['margin'].get(primary(results), 0.0):g}"
+    measure = primary(results)
+    bound, given = results["margin"].get(measure, 0.0), (results.get("margin_given") or {}).get(measure, "")
+    return f"{given} ({amount(bound)})" if given.endswith("%") else f"{bound:g}"
 
 
 def _ratio(value: float, to: float) -> float:

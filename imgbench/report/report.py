@@ -51,9 +51,13 @@ class Report:
         format: Literal["text", "markdown", "html"] = "text",  # noqa: A002
         *,
         width: int = WIDTH,
+        details: bool = False,
     ) -> str:
-        """The headline, one row a point, and the notes; `width` is the terminal's, in characters."""
-        return table(self.results, format, width=width)
+        """The headline, one row a point, and the notes; `width` is the terminal's, in characters.
+
+        `details` adds the tables behind the verdicts: strata, builds, steps, lost overlap; HTML has them.
+        """
+        return table(self.results, format, width=width, details=details)
 
     def pareto(self, measure: str | None = None, cost: str = "qps") -> Figure:
         """A matplotlib figure of a measure (the first, unless told) against a cost.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from imgbench.errors import unknown
@@ -15,18 +16,22 @@ from imgbench.report.results import Results
 WIDTH = 120
 
 
-def table(results: Results, form: str = "text", *, width: int = WIDTH) -> str:
-    """The headline, the tables and the notes in one of the forms 'text', 'markdown' or 'html'."""
+def table(results: Results, form: str = "text", *, width: int = WIDTH, details: bool = False) -> str:
+    """The headline, the tables and the notes in one of the forms 'text', 'markdown' or 'html'.
+
+    HTML always holds the details, folded away; the other forms if they are asked for.
+    """
     if form not in FORMS:
         raise unknown("a form of the table", form, FORMS)
-    return FORMS[form](content(results), width)
+    told = content(results)
+    return FORMS[form](told if details or form == "html" else replace(told, details=()), width)
 
 
 def _markdown(told: Content, width: int) -> str:
     del width
     parts = [f"### {in_markdown(told.title)}"]
     parts += [in_markdown(sentence) for sentence in told.headline]
-    parts += [grid.markdown(each) for each in told.grids]
+    parts += [grid.markdown(each) for each in (*told.grids, *told.details)]
     parts.append("\n".join(f"- {in_markdown(note)}" for note in told.notes))
     return "\n\n".join(parts) + "\n"
 
@@ -35,7 +40,7 @@ def _text(told: Content, width: int) -> str:
     # Names hold hyphens (ir-measures), which are no place to break them.
     wrapped = partial(textwrap.fill, width=width, break_on_hyphens=False)
     parts = [shown(told.title), *(wrapped(shown(each)) for each in told.headline)]
-    parts += [grid.terminal(each, width).rstrip("\n") for each in told.grids]
+    parts += [grid.terminal(each, width).rstrip("\n") for each in (*told.grids, *told.details)]
     parts.append("\n".join(wrapped(shown(note), subsequent_indent="  ") for note in told.notes))
     return "\n\n".join(parts) + "\n"
 
@@ -51,6 +56,9 @@ def body(told: Content, figure: str = "") -> str:
     lines += [f'<p class="headline">{in_html(sentence)}</p>' for sentence in told.headline]
     lines += [figure] if figure else []
     lines += [f'<div class="wide">{grid.html(each)}</div>' for each in told.grids]
+    if told.details:
+        tables = "\n".join(f'<div class="wide">{grid.html(each)}</div>' for each in told.details)
+        lines.append(f"<details><summary>Where the loss falls and arises</summary>\n{tables}\n</details>")
     lines.append("<ul>" + "".join(f"<li>{in_html(note)}</li>" for note in told.notes) + "</ul>")
     return "\n".join(lines)
 

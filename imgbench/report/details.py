@@ -1,0 +1,118 @@
+"""The tables behind the verdicts: parts of the queries, builds, steps of the way, lost overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from imgbench.report import readable
+from imgbench.report.grid import Column, Grid
+from imgbench.report.results import Results, overlap, points_of, primary
+
+
+def grids(results: Results) -> tuple[Grid, ...]:
+    """Every table of details that the results have figures for, for the first measure."""
+    several = len(results["encoders"]) > 1
+    found: list[Grid] = []
+    for encoder in results["encoders"]:
+        name = encoder["name"]
+        whose = f" of {name}" if several else ""
+        found += [*_strata(results, name, whose), *_builds(results, name, whose)]
+        found += [*_funnels(results, name, whose), *_overlaps(results, name, whose)]
+    return tuple(grid for grid in found if grid.rows)
+
+
+def _strata(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
+    measure = primary(results)
+    found = [part for part in results.get("strata") or () if part["measure"] == measure]
+    for strata in dict.fromkeys(part["strata"] for part in found):
+        parts = [part for part in found if part["strata"] == strata]
+        columns = [Column("index", number=False)]
+        columns += [Column(f"{part['label']} ({part['clusters']:,} clusters)") for part in parts]
+        cells = [{each["key"]: _cell(each) for each in part["points"] if each["encoder"] == encoder}
+                 for part in parts]  # fmt: skip
+        keys = [point["key"] for point in points_of(results, encoder) if point["delta"]]
+        rows = tuple((key, *(part.get(key, "too few clusters") for part in cells)) for key in keys)
+        yield Grid(f"Δ {measure} by {strata}{whose}", tuple(columns), rows)
+
+
+def _builds(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
+    measure, sure = primary(results), readable.percent(results["confidence"])
+    columns = (
+        Column("index", number=False),
+        Column(f"Δ {measure} of each build"),
+        Column("spread of builds"),
+        Column(f"{sure} interval, new queries"),
+        Column(f"{sure} interval, new queries and a new build"),
+        Column("verdict", number=False),
+    )
+    rows: list[tuple[str, ...]] = []
+    for point in points_of(results, encoder):
+        delta = point["delta"].get(measure, {})
+        if built := delta.get("builds"):
+            means = " ".join(readable.change(mean) for mean in built["means"])
+            alone = readable.interval(built["queries"]["low"], built["queries"]["high"])
+            both = readable.interval(delta["low"], delta["high"])
+            rows.append((point["key"], means, readable.score(built["spread"]), alone, both, delta["verdict"]))
+    yield Grid(f"Builds{whose}: what another training and order of insertion change", columns, tuple(rows))
+
+
+def _funnels(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
+    measure, sure = primary(results), readable.percent(results["confidence"])
+    columns = (
+        Column("index", number=False),
+        Column("step", number=False),
+        Column(measure),
+        Column("Δ from the step before"),
+        Column(f"{sure} interval"),
+        Column("verdict", number=False),
+    )
+    rows: list[tuple[str, ...]] = []
+    for point in points_of(results, encoder):
+        for step in (point.get("funnel") or {}).get("steps", ()):
+            delta = step["delta"].get(measure)
+            compared = ("", "", "") if delta is None else _compared(delta)
+            rows.append((point["key"], step["step"], readable.score(step["mean"][measure]), *compared))
+    yield Grid(f"Where the loss arises{whose}", columns, tuple(rows))
+
+
+def _overlaps(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
+    measure = primary(results)
+    points = [point for point in points_of(results, encoder) if point.get("overlap_quality")]
+    depth = overlap(points[0])[0] if points else 10
+    columns = (
+        Column("index", number=False),
+        Column(f"overlap@{depth}"),
+        Column(f"Δ {measure}"),
+        Column("queries that lost images"),
+        Column(f"of these unharmed in {measure}"),
+        Column("correlation (Pearson)"),
+        Column("correlation of ranks (Spearman)"),
+    )
+    rows: list[tuple[str, ...]] = []
+    for point in points:
+        found = point["overlap_quality"][measure]
+        queries = sum(each["queries"] for each in found["bins"])
+        lost = sum(each["queries"] for each in found["bins"] if each["lost"] > 0)
+        rows.append(
+            (
+                point["key"],
+                readable.score(overlap(point)[1], 3),
+                readable.change(point["delta"][measure]["mean"]),
+                readable.percent(lost / max(queries, 1)),
+                "" if found["unharmed"] is None else readable.percent(found["unharmed"]),
+                *("" if found[name] is None else f"{found[name]:.2f}" for name in ("pearson", "spearman")),
+            )
+        )
+    yield Grid(f"Overlap against quality{whose}", columns, tuple(rows))
+
+
+def _cell(delta: Results) -> str:
+    return f"{readable.change(delta['mean'])} {delta['verdict']}"
+
+
+def _compared(delta: Results) -> tuple[str, str, str]:
+    return (
+        readable.change(delta["mean"]),
+        readable.interval(delta["low"], delta["high"]),
+        delta["verdict"],
+    )

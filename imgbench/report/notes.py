@@ -1,0 +1,159 @@
+"""The sentences below the table: the corpus, how to read the figures, how they were measured."""
+
+from __future__ import annotations
+
+from imgbench.report import readable
+from imgbench.report.results import Results, primary
+from imgbench.timing import DRIFT_LIMIT
+
+_ENOUGH_CALLS = 1000
+_LIBRARIES = ("imgbench", "faiss-gpu", "faiss-cpu", "torch", "numpy", "ir-measures")
+
+
+def sentences(results: Results) -> tuple[str, ...]:
+    """What a reader must know beside the table, a sentence or two each."""
+    return (
+        _corpus(results["corpus"]),
+        *(results["corpus"].get("notices") or ()),
+        _reading(results),
+        *_methods(results),
+        *_undecided(results),
+        *_builds(results),
+        *_strata(results),
+        *_timing(results),
+        _machine(results["environment"]),
+        _versions(results["environment"]),
+    )
+
+
+def _corpus(corpus: Results) -> str:
+    queries = readable.count(corpus["queries"], "query", "queries")
+    rule = f" {corpus['cluster_rule']}" if corpus.get("cluster_rule") else ""
+    return (
+        f"Corpus {corpus['name']}: {readable.count(corpus['images'], 'image')}, {queries}, of which "
+        f"{corpus['judged_queries']:,} judged, in {readable.count(corpus['clusters'], 'cluster')}; "
+        f"{readable.count(corpus['missing_images'], 'relevant image')} missing.{rule}"
+    )
+
+
+def _reading(results: Results) -> str:
+    sure = readable.percent(results["confidence"])
+    return (
+        f"Δ: paired difference from exact search ({results['baseline']}), with a {sure} interval over query "
+        "clusters that holds for all points together. R@k is recall against judgements, overlap@k is "
+        "agreement with exact search."
+    )
+
+
+def _methods(results: Results) -> list[str]:
+    """Where the intervals come from, by how many points."""
+    measure = primary(results)
+    used = [point["delta"][measure].get("method") for point in results["points"] if measure in point["delta"]]
+    counts = [(used.count(name), words) for name, words in _METHODS.items() if name in used]
+    told = "; ".join(f"{words} ({readable.count(count, 'point')})" for count, words in counts)
+    said = [f"Intervals of {measure}: {told}."] if told else []
+    return said + [found for found in [results["corpus"].get("detectable")] if found]
+
+
+_METHODS = {
+    "bootstrap-t": "studentised bootstrap over clusters, simultaneous by max-T",
+    "bootstrap-t and Gaffke": "that bootstrap blended into Gaffke's bound, as few clusters changed",
+    "Gaffke": "Gaffke's bound, which assumes the worst of what few or no changes cannot show",
+}
+
+
+def _undecided(results: Results) -> list[str]:
+    """How many more clusters would decide the points that are inconclusive."""
+    measure, have = primary(results), results["corpus"]["clusters"]
+    found = [
+        f"{point['key']} about {needed - have:,}"
+        for point in results["points"]
+        if point["delta"].get(measure, {}).get("verdict") == "inconclusive"
+        and (needed := point["delta"][measure].get("clusters_needed"))
+    ]
+    if not found:
+        return []
+    return [f"More query clusters that would decide the inconclusive points: {', '.join(found)}."]
+
+
+def _builds(results: Results) -> list[str]:
+    counts = [len(point["builds"]) + 1 for point in results["points"] if point.get("builds")]
+    if not counts:
+        return ["Intervals speak of this build of each index; builds=5 (--builds 5) covers new ones too."]
+    said = (
+        f"Δ is the mean over {max(counts)} builds of each index (other seeds, other orders of insertion); "
+        "its interval covers new queries and a new build. The other columns are of the first build."
+    )
+    return [said]
+
+
+def _strata(results: Results) -> list[str]:
+    measure = primary(results)
+    found = [part for part in results.get("strata") or () if part["measure"] == measure and part["points"]]
+    if not found:
+        return []
+    cells = [(f"{part['strata']} {part['label']}", each) for part in found for each in part["points"]]
+    where, worst = min(cells, key=lambda cell: cell[1]["mean"])
+    strata = " and ".join(dict.fromkeys(part["strata"] for part in found))
+    said = (
+        f"By {strata}: the largest loss is {readable.change(worst['mean'])}, of {worst['key']} at {where} "
+        f"({worst['verdict']}); the intervals of all {len(found)} strata hold together."
+    )
+    return [said]
+
+
+def _timing(results: Results) -> list[str]:
+    points = results["points"]
+    if not points:
+        return []
+    fewest = min(point["latency_ms"]["queries"] for point in points)
+    one = readable.count(points[0]["latency_ms"]["threads"], "thread")
+    batch = points[0]["throughput_qps"]
+    told = (
+        f"Latency: one query a call on {one}, at least {fewest:,} timed calls a point. Throughput: batches "
+        f"of {batch['batch']:,} on {readable.count(batch['threads'], 'thread')}, {_repeats(points)}."
+    )
+    few = [f"Warning: {fewest:,} timed calls are too few for a good p99."] if fewest < _ENOUGH_CALLS else []
+    return [told, *few, *_drifts(results)]
+
+
+def _repeats(points: list[Results]) -> str:
+    """How often the batches were repeated: slow ones are repeated less."""
+    counts = [point["throughput_qps"].get("repeats") for point in points]
+    known = sorted({count for count in counts if count})
+    if not known:
+        return "median"
+    return f"median of {known[0]}" + (f" to {known[-1]}" if len(known) > 1 else "")
+
+
+def _drifts(results: Results) -> list[str]:
+    drifts: dict[str, float] = results.get("baseline_drift") or {}
+    several = len(drifts) > 1
+    return [_drift(share, f" of {name}" if several else "") for name, share in drifts.items()]
+
+
+def _drift(share: float, whose: str) -> str:
+    moved = (
+        f"exact search{whose} was {abs(100 * share):.0f}% {'slower' if share > 0 else 'faster'} at the end"
+    )
+    if abs(share) > DRIFT_LIMIT:
+        return f"Warning: {moved} than at the start: the machine changed, so compare the speeds with care."
+    return f"Drift: {moved} than at the start."
+
+
+def _machine(environment: Results) -> str:
+    threads = ", ".join(f"{name} {count}" for name, count in environment["threads"].items())
+    parts = [
+        f"{environment['cpu']}, {readable.count(environment['cores'], 'core')}",
+        f"GPU {environment['gpu']}" if environment.get("gpu") else "no GPU",
+        f"threads: {threads}" if threads else "",
+        f"seed {environment['seed']}" if environment.get("seed") is not None else "",
+    ]
+    return "Machine: " + "; ".join(part for part in parts if part) + "."
+
+
+def _versions(environment: Results) -> str:
+    packages = environment["packages"]
+    named = [f"{name} {packages[name]}" for name in _LIBRARIES if name in packages]
+    git = f"; git {environment['git'][:12]}" if environment.get("git") else ""
+    return f"Versions: Python {environment['python']}, {', '.join(named)}{git}."
