@@ -70,14 +70,19 @@ def _predicted(
     parts = tail.chances(found, model)
     wanted = expected.terms(measures, ranks)
     offset = (ranks.above_relevant + ranks.above_fixed + found.above)[parts.pair]
+    # Numbers that stand for the probabilities: many parts share one.
+    number = np.unique(parts.chance, return_inverse=True)[1]
     scores = np.zeros((len(wanted), *added.shape))
     for s, more in enumerate(added):
-        law = laws.binomial(more[found.query[parts.pair]], parts.chance)
+        new = more[found.query[parts.pair]]
+        code = (new * (offset.max() + 1) + offset) * (number.max() + 1) + number
+        _, first, case = np.unique(code, return_index=True, return_inverse=True)
+        law = laws.binomial(new[first], parts.chance[first])
         values: dict[tuple[str, int | None], expected.Pairs] = {}
         for t, term in enumerate(wanted):
             if term.kind not in values:
-                each = parts.weight * laws.expected(law, offset, expected.VALUES[term.value], term.cutoff)
-                values[term.kind] = np.bincount(parts.pair, weights=each, minlength=len(ranks))
+                each = laws.expected(law, offset[first], expected.VALUES[term.value], term.cutoff)[case]
+                values[term.kind] = np.bincount(parts.pair, parts.weight * each, minlength=len(ranks))
             scores[t, s] = expected.per_query(ranks, term.weights * values[term.kind])
     return scores
 
