@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tracemalloc
 
 import numpy as np
@@ -126,6 +127,38 @@ def test_normalised():
     assert Embeddings.normalised(range(6), unit(dtype="f2")).vectors.dtype == np.float16
     with pytest.raises(InputError, match=r"Vectors are zero: rows 1\. .* Drop these items\."):
         Embeddings.normalised(["a", "b"], np.array([[1.0, 0], [0, 0]]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_truncated_keeps_the_first_values_and_the_dtype(dtype):
+    x = np.random.default_rng(5).normal(size=(40, 12))
+    images = Embeddings.normalised([str(row) for row in range(40)], x.astype(dtype))
+    short = images.truncated(5)
+    expected = x[:, :5] / np.linalg.norm(x[:, :5], axis=1, keepdims=True)
+    assert (short.vectors.dtype, short.ids, short.dim) == (dtype, images.ids, 5)
+    np.testing.assert_allclose(short.vectors, expected, atol=2e-3 if dtype == "float16" else 1e-6)
+    assert images.truncated(12) is images
+    for wrong in (0, 13, -1, True, 2.0):
+        with pytest.raises(InputError, match=re.escape(f"dim is {wrong!r}. The vectors have 12 values.")):
+            images.truncated(wrong)
+    with pytest.raises(InputError, match="Vectors are zero: rows 0"):
+        Embeddings(["a"], np.float32([[0, 1]])).truncated(1)
+
+
+def test_astype_casts_as_the_store_does():
+    x = np.random.default_rng(6).normal(size=(30, 8)).astype(np.float32)
+    images = Embeddings(
+        [str(row) for row in range(30)],
+        x / np.linalg.norm(x, axis=1, keepdims=True),
+        quarantine=[("x", "damaged")],
+        fingerprint="sha256:0",
+    )
+    half = images.astype("float16")
+    assert np.array_equal(half.vectors, images.vectors.astype(np.float16))
+    assert (half.ids, half.quarantine, half.fingerprint) == (images.ids, images.quarantine, None)
+    assert images.astype("float32") is images
+    with pytest.raises(InputError, match="'int8' is not a dtype of embeddings"):
+        images.astype("int8")
 
 
 def test_float32_and_select():

@@ -17,6 +17,9 @@ from imgbench.run import Run
 from imgbench.significance import Comparison
 from imgbench.significance.margin import Margin
 
+OVERLAP_AT = 10
+"""The depth of the overlap with the step before, unless a search is shallower."""
+
 Steps: TypeAlias = Sequence[tuple[str, Run]]
 """Named runs, each giving up something that the one before it had."""
 
@@ -128,7 +131,7 @@ def _funnel(
     names: Sequence[str],
     confidence: float,
 ) -> Funnel:
-    k = min(run.depth for _, run in steps)
+    k = min(OVERLAP_AT, *(run.depth for _, run in steps))
     deltas = [compared[change] for change in _changes(steps)]
     overlaps = [after.overlap(before, k) for (_, before), (_, after) in itertools.pairwise(steps)]
     made = [

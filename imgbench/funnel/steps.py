@@ -33,7 +33,10 @@ def exact_steps(
     """
     found = spaces((images, queries), reference=reference, stored=stored, dim=dim)
     known = [None] * (len(found) - 1) + [exact]
-    return [(name, run or exactly(pair, k)) for (name, pair), run in zip(found, known, strict=True)]
+    return [
+        (name, exactly(pair, k) if run is None else run)
+        for (name, pair), run in zip(found, known, strict=True)
+    ]
 
 
 def index_steps(

@@ -18,7 +18,7 @@ class Step:
     """One step: its run, each measure's mean over all judged queries, and the change from the step before.
 
     `delta` is empty and `overlap` None for the first step. `overlap` is the share of the hits of the step
-    before that are still found.
+    before that are still found, at the funnel's depth `overlap_at`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Funnel:
 
     steps: tuple[Step, ...]
     total: dict[str, Comparison]
-    k: int
+    overlap_at: int
     confidence: float
 
     def __repr__(self) -> str:
@@ -58,7 +58,16 @@ class Funnel:
         measure = next(iter(known)) if measure is None else measure
         if measure not in known:
             raise unknown("a measure of this funnel", measure, known)
-        rows = [(measure, "mean", "change", f"{self.confidence:.0%} limits", "verdict", f"overlap@{self.k}")]
+        rows = [
+            (
+                measure,
+                "mean",
+                "change",
+                f"{self.confidence:.0%} limits",
+                "verdict",
+                f"overlap@{self.overlap_at}",
+            )
+        ]
         for step in self.steps:
             overlap = "" if step.overlap is None else f"{step.overlap:.3f}"
             rows.append((step.name, f"{step.mean[measure]:.4f}", *_cells(step.delta.get(measure)), overlap))
@@ -76,7 +85,7 @@ class Funnel:
 
         rows = [
             {"step": step.name, "measure": name, "mean": mean, **_figures(step.delta.get(name))}
-            | {f"overlap@{self.k}": step.overlap}
+            | {f"overlap@{self.overlap_at}": step.overlap}
             for step in self.steps
             for name, mean in step.mean.items()
         ]
@@ -92,7 +101,7 @@ class Funnel:
                     "step": step.name,
                     "mean": dict(step.mean),
                     "delta": {name: _plain(each) for name, each in step.delta.items()},
-                    f"overlap@{self.k}": step.overlap,
+                    f"overlap@{self.overlap_at}": step.overlap,
                 }
                 for step in self.steps
             ],
