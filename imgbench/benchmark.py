@@ -21,6 +21,7 @@ from imgbench.embeddings import CACHE
 from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError
 from imgbench.evaluator import DEFAULT_MEASURES, Evaluator
+from imgbench.funnel import Steps, exact_steps, index_steps
 from imgbench.index import Index, IndexSpec, compile_options
 from imgbench.outcome import Outcome
 from imgbench.points import Points, Protocol, Say, measure
@@ -78,6 +79,7 @@ def benchmark(
     confidence: float = CONFIDENCE,
     builds: int = 1,
     strata: Labels | str | Path | None = None,
+    funnel: bool = False,
     seed: int = 0,
     protocol: Protocol | None = None,
     cache: str | Path = CACHE,
@@ -96,7 +98,9 @@ def benchmark(
     than a measure looks at is an InputError. With `builds` of 2 or more every approximate index is built that
     often, with other seeds and other orders of insertion, and the intervals cover a new build too. Losses are
     also reported by the length of the query and the size of its cluster, and by `strata`: names of your own,
-    each with a label for query ids, or a CSV file of them.
+    each with a label for query ids, or a CSV file of them. `funnel` splits the loss of each point into
+    steps (float32, stored precision, transform, quantiser, search), which takes an exhaustive search for each
+    step, and float32 embeddings.
 
     Names, grids and sizes are checked before the first image is read: InputError for unknown encoders,
     indexes, measures and search parameters, and for more lists or hits than images; a margin beyond the score
@@ -109,7 +113,7 @@ def benchmark(
     >>> [point["key"] for point in report.results["points"]]
     ['Flat', 'IVF4,Flat?nprobe=1', 'IVF4,Flat?nprobe=4']
     """
-    subject = Subject.of(corpus, encoders, measures=measures, cache=cache, progress=progress)
+    subject = Subject.of(corpus, encoders, measures=measures, cache=cache, progress=progress, whole=funnel)
     task = _Task(
         subject.judge,
         subject.about,
@@ -119,13 +123,24 @@ def benchmark(
         confidence,
         _builds(builds),
         _strata(subject, strata),
+        funnel,
         seed,
         protocol or Protocol(),
         _command(),
     )
     task.check(subject.dims)
     with _teller(progress=progress) as say:
-        return task.report([(space, task.measured(space, say)) for space in subject.spaces])
+        return task.report([task.measured(space, say) for space in subject.spaces])
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What one space gave: its points, by point the runs of its funnel, and why a funnel is missing."""
+
+    space: Space
+    points: Points
+    steps: dict[str, Steps]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +155,7 @@ class _Task:
     confidence: float
     builds: int
     strata: tuple[Strata, ...]
+    funnel: bool
     seed: int
     protocol: Protocol
     command: str
@@ -151,28 +167,53 @@ class _Task:
         nothing = np.zeros((1, len(self.judge.query_ids)))
         significance.paired(nothing, self.judge.clusters, margin=0.0, confidence=self.confidence)
 
-    def measured(self, space: Space, say: Say) -> Points:
-        """The operating points of one space."""
+    def measured(self, space: Space, say: Say) -> _Measured:
+        """The operating points of one space, and the steps that lead to them."""
         name = space.about["name"]
+
+        def tell(what: str) -> None:
+            say(f"{name}: {what}")
+
         # Unreadable images have no vector: a small index may hold fewer images than the corpus.
         k = min(self.k, len(space.images))
-        return measure(
+        points = measure(
             self.specs, space.images, space.queries, k=k, seed=self.seed, builds=self.builds,
-            protocol=self.protocol, say=lambda what: say(f"{name}: {what}"),
+            protocol=self.protocol, say=tell,
             # A margin that no loss could reach is refused now, and not after all the work.
             exact=lambda run: self.judge.absolute(self.margins, self.judge.matrix(run)),
         )  # fmt: skip
+        return self._with_steps(space, points, k, tell) if self.funnel else _Measured(space, points, {})
 
-    def report(self, measured: Sequence[tuple[Space, Points]]) -> Report:
+    def _with_steps(self, space: Space, points: Points, k: int, say: Say) -> _Measured:
+        """By point, the runs from float32 vectors to its own; an index is scanned once for all its points."""
+        exact, *others = points.points
+        say("exact search before the index")
+        before = exact_steps(space.images, space.queries, k, reference=space.whole, exact=exact.run)
+        found: dict[str, Steps] = {}
+        notes: list[str] = []
+        for name in dict.fromkeys(point.index.spec for point in others):
+            of_index = [point for point in others if point.index.spec == name]
+            say(f"scanning {name}")
+            grid, runs = [point.params for point in of_index], [point.run for point in of_index]
+            try:
+                steps = index_steps(of_index[0].index, space.images, space.queries, k, grid, found=runs)
+            except InputError as error:  # its codes cannot be compared exhaustively
+                notes.append(f"No funnel of {name}: {error}")
+                continue
+            found |= {point.key: [*before, *step] for point, step in zip(of_index, steps, strict=True)}
+        return _Measured(space, points, found, tuple(notes))
+
+    def report(self, measured: Sequence[_Measured]) -> Report:
         """Everything that was measured, judged."""
-        spaces = {space.about["name"]: points for space, points in measured}
-        outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed, self.strata)
-        found = [str(notice) for space, _ in measured for notice in space.notices if notice.count]
-        found += outcome.notes()
+        spaces = {each.space.about["name"]: each.points for each in measured}
+        steps = {each.space.about["name"]: each.steps for each in measured}
+        outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed, self.strata, steps)
+        found = [str(notice) for each in measured for notice in each.space.notices if notice.count]
+        found += [*outcome.notes(), *(note for each in measured for note in each.notes)]
         results = {
             "schema": SCHEMA,
             "corpus": self.corpus | {"notices": self.corpus["notices"] + found},
-            "encoders": [space.about for space, _ in measured],
+            "encoders": [each.space.about for each in measured],
             "baseline": BASELINE,
             "margin": outcome.margin(),
             "margin_given": {measure: str(margin) for measure, margin in self.margins.items()},

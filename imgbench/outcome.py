@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from imgbench import overlaps, significance, strata
 from imgbench.evaluator import Evaluator
+from imgbench.funnel import Steps, funnels_of
 from imgbench.points import Point, Points
 from imgbench.run import Run
 from imgbench.significance import Comparison, Interval, Margin
@@ -39,6 +40,8 @@ class Outcome:
     confidence: float
     seed: int
     strata: Sequence[Strata] = ()
+    steps: Mapping[str, Mapping[str, Steps]] = field(default_factory=dict[str, Mapping[str, Steps]])
+    """By space and point, the runs of its funnel."""
 
     @cached_property
     def named(self) -> list[tuple[str, Point]]:
@@ -85,7 +88,7 @@ class Outcome:
 
     def points(self) -> list[dict[str, Any]]:
         """`points` of results.json."""
-        quality, deltas = self._quality(), self._deltas()
+        quality, deltas, funnels = self._quality(), self._deltas(), self._funnels()
         return [
             {
                 "encoder": name,
@@ -97,6 +100,7 @@ class Outcome:
                 "quality": quality[number],
                 "delta": deltas[number],
                 **self._overlap(number),
+                **funnels.get((name, point.key), {}),
                 **_costs(point),
             }
             for number, (name, point) in enumerate(self.named)
@@ -215,6 +219,17 @@ class Outcome:
             for number, each, deltas in zip(self.others, compared, self.deltas[:, :, at], strict=True):
                 found[number][measure] = _compared(each) | _of_builds(each, deltas)
         return found
+
+    def _funnels(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """`funnel` of the points that have one; the limits of all of them hold at once."""
+        names = [(name, key) for name, steps in self.steps.items() for key in steps]
+        if not names:
+            return {}
+        found = funnels_of(
+            [self.steps[name][key] for name, key in names], self.judge,
+            margin=self.margins, confidence=self.confidence, seed=self.seed,
+        )  # fmt: skip
+        return {name: {"funnel": funnel.to_dict()} for name, funnel in zip(names, found, strict=True)}
 
     def _margins(self, measure: str) -> Float64[np.ndarray, "other"]:
         """The margin of each point that is compared."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -439,3 +440,44 @@ def test_lost_overlap_is_set_against_lost_quality(report: Report) -> None:
         mean = np.average([each["mean"] for each in found["bins"]], weights=queries)
         assert mean == pytest.approx(point["delta"]["nDCG@10"]["mean"], abs=1e-12)
     assert report.results["points"][1]["overlap_quality"]["nDCG@10"]["pearson"] > 0
+
+
+def test_funnels_end_at_the_points(corpus: Corpus, tmp_path: Path) -> None:
+    found = benchmark(
+        corpus, encoder_of(corpus, 20.0), indexes=["IVF8,SQ4?nprobe=1,8", "HNSW16", "PCA8,Flat"], funnel=True,
+        measures=["nDCG@10"], cache=None, protocol=QUICK,
+    )  # fmt: skip
+    points = {point["key"]: point for point in found.results["points"]}
+    assert "funnel" not in points["Flat"]
+    names = {
+        key: [step["step"] for step in point["funnel"]["steps"]]
+        for key, point in points.items()
+        if key != "Flat"
+    }
+    start = ["fp32", "stored precision (float16)"]
+    assert names == {
+        "IVF8,SQ4?nprobe=1": [*start, "quantiser (SQ4)", "search (nprobe=1)"],
+        "IVF8,SQ4?nprobe=8": [*start, "quantiser (SQ4)", "search (nprobe=8)"],
+        "HNSW16": [*start, "search (efSearch=16)"],
+        "PCA8,Flat": [*start, "transform (PCA8)"],
+    }
+    for key in names:
+        steps = points[key]["funnel"]["steps"]
+        assert steps[1]["mean"]["nDCG@10"] == points["Flat"]["quality"]["nDCG@10"]["mean"]
+        assert steps[-1]["mean"]["nDCG@10"] == pytest.approx(points[key]["quality"]["nDCG@10"]["mean"])
+        changes = sum(step["delta"]["nDCG@10"]["mean"] for step in steps[2:])
+        assert changes == pytest.approx(points[key]["delta"]["nDCG@10"]["mean"])
+    assert points["IVF8,SQ4?nprobe=8"]["funnel"]["steps"][-1]["delta"]["nDCG@10"]["changed"] == 0
+    assert "Where the loss arises" in Report.load(found.save(tmp_path / "out")).table(details=True)
+
+
+def test_a_funnel_that_cannot_be_had_is_said(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("Its codes are hidden.", "A funnel compares them all.", "Leave it out.")
+
+    monkeypatch.setattr(sys.modules["imgbench.benchmark"], "index_steps", refuse)  # the name is the function
+    found = benchmark(
+        corpus, encoder_of(corpus, 20.0), indexes="SQ8", funnel=True, cache=None, protocol=QUICK
+    )
+    assert "No funnel of SQ8: Its codes are hidden." in "\n".join(found.results["corpus"]["notices"])
+    assert "funnel" not in found.results["points"][1]

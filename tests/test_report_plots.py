@@ -79,8 +79,8 @@ def test_the_front_holds_the_points_that_nothing_beats():
 def test_colours_can_be_told_apart_and_every_family_has_its_marker(report):
     labels = {text.get_text() for text in report.pareto().legends[0].get_texts()}
     assert {"scenes", "open_clip:ViT-H-14/metaclip_altogether", "IVF", "HNSW", "Flat (exact)"} <= labels
-    assert len(set(plots._COLOURS)) == 7
-    assert len(set(plots._MARKERS.values())) == len(plots._MARKERS)
+    assert len(set(plots.COLOURS)) == 7
+    assert len(set(plots.MARKERS.values())) == len(plots.MARKERS)
 
 
 @pytest.mark.parametrize("cost", sorted(plots.COSTS))

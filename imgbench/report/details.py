@@ -68,10 +68,11 @@ def _funnels(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
     )
     rows: list[tuple[str, ...]] = []
     for point in points_of(results, encoder):
-        for step in (point.get("funnel") or {}).get("steps", ()):
+        for at, step in enumerate((point.get("funnel") or {}).get("steps", ())):
+            key = "" if at else point["key"]
             delta = step["delta"].get(measure)
             compared = ("", "", "") if delta is None else _compared(delta)
-            rows.append((point["key"], step["step"], readable.score(step["mean"][measure]), *compared))
+            rows.append((key, step["step"], readable.score(step["mean"][measure]), *compared))
     yield Grid(f"Where the loss arises{whose}", columns, tuple(rows))
 
 

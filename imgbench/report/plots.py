@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart with every common colour blindness: https://jfly.uni-koeln.de/color/
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = {
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = {
     "exact": "*",
     "IVF": "o",
     "HNSW": "s",
@@ -36,7 +36,7 @@ _MARKERS = {
     "RaBitQ": "X",
     "other": "D",
 }
-_GREY = "#777777"
+GREY = "#777777"
 _NAME_LENGTH = 44
 
 
@@ -73,14 +73,14 @@ def pareto(results: Results, measure: str = "nDCG@10", cost: str = "qps") -> Fig
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     names = [encoder["name"] for encoder in results["encoders"]]
-    colours = dict(zip(names, itertools.cycle(_COLOURS), strict=False))
+    colours = dict(zip(names, itertools.cycle(COLOURS), strict=False))
     drawn = [_encoder(axes, results, name, colours[name], (measure, cost)) for name in names]
     if not any(drawn):
         came = f"No point has a figure for the cost {cost!r}."
         raise InputError(came, "A plot needs at least one point.", f"Choose one of {', '.join(COSTS)}.")
     _dress(axes, results, measure, cost)
     _legend(figure, results, [spot for spots in drawn for spot in spots])
-    with _no_glyph_warnings():
+    with no_glyph_warnings():
         labels.place(figure, axes, [spot for spots in drawn for spot in spots])
     return figure
 
@@ -92,7 +92,7 @@ def svg(figure: Figure) -> str:
     text = io.StringIO()
     # 'none' keeps text as text: it can be searched, read aloud and needs no glyph outlines.
     plain: dict[Any, Any] = {"svg.hashsalt": "imgbench", "svg.fonttype": "none"}
-    with mpl.rc_context(plain), _no_glyph_warnings():
+    with mpl.rc_context(plain), no_glyph_warnings():
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(text, format="svg", metadata=nothing, transparent=True)
     return text.getvalue()
@@ -152,7 +152,7 @@ def _spot(results: Results, point: Results, measure: str, cost: Cost, colour: st
     quality = point["quality"][measure]
     kind = "exact" if point["key"] == results["baseline"] else family(point["key"])
     ends = (min(quality["low"], quality["mean"]), max(quality["high"], quality["mean"]))
-    return labels.Spot(float(x), float(quality["mean"]), *ends, _label(point["key"]), kind, colour)
+    return labels.Spot(float(x), float(quality["mean"]), *ends, label(point["key"]), kind, colour)
 
 
 def _draw(axes: Axes, spot: labels.Spot) -> None:
@@ -161,7 +161,7 @@ def _draw(axes: Axes, spot: labels.Spot) -> None:
         [spot.y],
         yerr=[[spot.y - spot.low], [spot.high - spot.y]],
         color=spot.colour,
-        marker=_MARKERS[spot.kind],
+        marker=MARKERS[spot.kind],
         markersize=13 if spot.kind == "exact" else 7,
         markeredgecolor="white",
         markeredgewidth=0.8,
@@ -181,12 +181,12 @@ def _dress(axes: Axes, results: Results, measure: str, cost: str) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(COSTS[cost].label)
     axes.set_ylabel(f"{measure} with {percent(results['confidence'])} interval", parse_math=False)
-    axes.grid(visible=True, which="major", color=_GREY, alpha=0.2, linewidth=0.7)
+    axes.grid(visible=True, which="major", color=GREY, alpha=0.2, linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     better = "right" if COSTS[cost].more_is_better else "left"
-    axes.set_title(f"better: up and to the {better}", loc="right", fontsize=9, color=_GREY)
+    axes.set_title(f"better: up and to the {better}", loc="right", fontsize=9, color=GREY)
 
 
 def _legend(figure: Figure, results: Results, spots: list[labels.Spot]) -> None:
@@ -194,17 +194,17 @@ def _legend(figure: Figure, results: Results, spots: list[labels.Spot]) -> None:
 
     several = len(results["encoders"]) > 1
     names = [encoder["name"] for encoder in results["encoders"]] if several else []
-    kinds = [kind for kind in _MARKERS if any(spot.kind == kind for spot in spots)]
+    kinds = [kind for kind in MARKERS if any(spot.kind == kind for spot in spots)]
     handles: list[Any] = [
-        Line2D([], [], color=_COLOURS[at % len(_COLOURS)], linewidth=3) for at in range(len(names))
+        Line2D([], [], color=COLOURS[at % len(COLOURS)], linewidth=3) for at in range(len(names))
     ]
-    colour = _GREY if several else _COLOURS[0]
+    colour = GREY if several else COLOURS[0]
     handles += [
-        Line2D([], [], color=colour, marker=_MARKERS[kind], linestyle="", markersize=8) for kind in kinds
+        Line2D([], [], color=colour, marker=MARKERS[kind], linestyle="", markersize=8) for kind in kinds
     ]
     handles.append(Line2D([], [], color=colour, linewidth=1.6, alpha=0.55))
     handles.append(Line2D([], [], color=colour, linewidth=1, linestyle=(0, (4, 4))))
-    words = [*(_short(name) for name in names), *(_kind(kind, results) for kind in kinds)]
+    words = [*(shortened(name) for name in names), *(_kind(kind, results) for kind in kinds)]
     words += ["not beaten by another point", "quality of exact search"]
     columns = 3 if several else len(handles)
     legend = figure.legend(handles, [str(at) for at in range(len(handles))], loc="outside lower center",
@@ -219,19 +219,19 @@ def _kind(kind: str, results: Results) -> str:
     return f"{shown(results['baseline'])} (exact)" if kind == "exact" else kind
 
 
-def _label(key: str) -> str:
+def label(key: str) -> str:
     """The parameters of a point; its factory string where it has none."""
     factory, _, parameters = key.partition("?")
-    return _short(parameters.replace("&", ", ") or factory)
+    return shortened(parameters.replace("&", ", ") or factory)
 
 
-def _short(name: str) -> str:
+def shortened(name: str) -> str:
     text = shown(name)
     return text if len(text) <= _NAME_LENGTH else text[: _NAME_LENGTH - 1] + "…"
 
 
 @contextlib.contextmanager
-def _no_glyph_warnings() -> Generator[None]:
+def no_glyph_warnings() -> Generator[None]:
     """A name in a script that the font lacks is drawn as boxes in PNG; in SVG the reader's font has it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*[Gg]lyph.*", category=UserWarning)

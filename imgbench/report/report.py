@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from imgbench.errors import InputError
 from imgbench.qrels import Qrels
-from imgbench.report import files, page, plots, verify
+from imgbench.report import files, lossplots, page, plots, verify
 from imgbench.report import results as form
 from imgbench.report.results import Results
 from imgbench.report.table import WIDTH, table
@@ -65,6 +65,28 @@ class Report:
         Costs: 'qps' (queries per second), 'p50' and 'p95' (ms), 'bytes' (a image), 'distances' (a query).
         """
         return plots.pareto(self.results, measure or form.primary(self.results), cost)
+
+    def overlap_quality(self, measure: str | None = None, *, encoder: str | None = None) -> Figure:
+        """A matplotlib figure of lost overlap against lost quality, query by query and point by point."""
+        return lossplots.overlap_quality(self.results, measure, encoder)
+
+    def funnel(
+        self, key: str | None = None, measure: str | None = None, *, encoder: str | None = None
+    ) -> Figure:
+        """A matplotlib figure of where a point (the recommended one) loses what it loses, step by step."""
+        return lossplots.funnel(self.results, key, measure, encoder)
+
+    def strata(self) -> pd.DataFrame:
+        """A row for each measure, stratum and point: its difference from exact search, limits and verdict."""
+        import pandas as pd
+
+        parts: list[Results] = self.results.get("strata") or []
+        rows = [
+            {name: value for name, value in part.items() if name != "points"} | point
+            for part in parts
+            for point in part["points"]
+        ]
+        return pd.DataFrame(rows)
 
     def verify(self) -> list[str]:
         """Score the runs again by ir-measures' own providers: one sentence for each figure that differs.

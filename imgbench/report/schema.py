@@ -52,6 +52,16 @@ _STRATUM = {
     "clusters": int,
     "points": [_DELTA | {"encoder": str, "key": str}],
 }
+_FUNNEL = {
+    "steps": [
+        {
+            "step": str,
+            "mean": Each(float),
+            "delta": Each(_INTERVAL | {"verdict": str}),
+        }
+    ],
+    "total": Each(_INTERVAL | {"verdict": str}),
+}
 _POINT = {
     "encoder": str,
     "index": str,
@@ -63,6 +73,7 @@ _POINT = {
     "delta": Each(_DELTA | {"builds": Maybe(_BUILDS)}),
     "builds": Maybe([{"seed": int, "name": str, "run": str}]),
     "overlap_quality": Maybe(Each(_OVERLAP_QUALITY)),
+    "funnel": Maybe(_FUNNEL),
     "latency_ms": {
         "p50": float,
         "p95": float,
