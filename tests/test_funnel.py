@@ -186,6 +186,8 @@ def test_what_the_vectors_were_comes_as_a_reference():
     precision = "stored precision (float16)"
     assert names(*half) == ["exact (float16)"]
     assert names(*half, reference=both) == ["fp32", precision]
+    rounded = (side.astype("float32") for side in half)
+    assert names(*rounded, reference=both) == ["fp32", "stored precision (float32)"]
     assert names(*short, reference=both) == ["fp32", precision, "dimensions (20 of 32)"]
     assert names(*short, reference=half) == ["exact (float16)", "dimensions (20 of 32)"]
     assert names(*half, reference=both, dim=8) == ["fp32", precision, "dimensions (8 of 32)"]
