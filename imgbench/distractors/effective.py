@@ -54,16 +54,11 @@ class EffectiveSize:
         return None if self.size is None else self.size - self.fixed
 
     def __str__(self) -> str:
+        hard = f"{self.measure} {self.score:.3f}: "
         if self.size is None:
-            return (
-                f"{self.measure} {self.score:.3f} is what more than {self.low:,} random images give "
-                f"({self.reach})"
-            )
+            return f"{hard}harder than {self.low:,} images ({self.reach})"
         high = f"{self.high:,}" if self.high is not None else "no known limit"
-        return (
-            f"{self.measure} {self.score:.3f} is what {self.size:,} random images give "
-            f"({self.low:,} to {high}; {self.reach})"
-        )
+        return f"{hard}as hard as {self.size:,} images ({self.low:,} to {high}; {self.reach})"
 
 
 def effective_size(
@@ -101,6 +96,12 @@ def effective_size(
     )
     least = curve.farthest if ends[1] is None else ends[1]
     return EffectiveSize(name, float(score.mean()), ends[0], least, ends[2], fixed, reach, confidence)
+
+
+def _reach(curve: Curve, size: int | None) -> Reach:
+    if size is None:
+        return Reach.BEYOND
+    return Reach.MEASURED if size <= curve.images else Reach.EXTRAPOLATED
 
 
 def _scores(
