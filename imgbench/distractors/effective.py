@@ -91,9 +91,7 @@ def effective_size(
     drawn = _crossings(_resampled(curve, excess, sizes, m, seed), sizes, fixed)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], method="closest_observation")
     ends = [None if np.isinf(end) else round(float(end)) for end in (found, low, high)]
-    reach = (
-        Reach.BEYOND if ends[0] is None else Reach.MEASURED if found <= curve.images else Reach.EXTRAPOLATED
-    )
+    reach = _reach(curve, ends[0])
     least = curve.farthest if ends[1] is None else ends[1]
     return EffectiveSize(name, float(score.mean()), ends[0], least, ends[2], fixed, reach, confidence)
 
