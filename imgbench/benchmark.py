@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from imgbench import environment, significance
+from imgbench import environment, extras, significance
 from imgbench import strata as parts
 from imgbench.corpus import Corpus
 from imgbench.embeddings import CACHE
 from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError
 from imgbench.evaluator import DEFAULT_MEASURES, Evaluator
-from imgbench.funnel import Steps, exact_steps, index_steps
+from imgbench.extras import Extras
 from imgbench.index import Index, IndexSpec, compile_options
 from imgbench.outcome import Outcome
 from imgbench.points import Points, Protocol, Say, measure
@@ -80,6 +80,7 @@ def benchmark(
     builds: int = 1,
     strata: Labels | str | Path | None = None,
     funnel: bool = False,
+    curve: bool = False,
     seed: int = 0,
     protocol: Protocol | None = None,
     cache: str | Path = CACHE,
@@ -100,7 +101,8 @@ def benchmark(
     also reported by the length of the query and the size of its cluster, and by `strata`: names of your own,
     each with a label for query ids, or a CSV file of them. `funnel` splits the loss of each point into
     steps (float32, stored precision, transform, quantiser, search), which takes an exhaustive search for each
-    step, and float32 embeddings.
+    step, and float32 embeddings. `curve` adds what exact search would score in smaller corpora, in closed
+    form, and in larger ones, by a model that says how wrong it is; it takes one more exact search.
 
     Names, grids and sizes are checked before the first image is read: InputError for unknown encoders,
     indexes, measures and search parameters, and for more lists or hits than images; a margin beyond the score
@@ -124,6 +126,7 @@ def benchmark(
         _builds(builds),
         _strata(subject, strata),
         funnel,
+        curve,
         seed,
         protocol or Protocol(),
         _command(),
@@ -135,12 +138,11 @@ def benchmark(
 
 @dataclass(frozen=True)
 class _Measured:
-    """What one space gave: its points, by point the runs of its funnel, and why a funnel is missing."""
+    """What one space gave: its points, and what was measured beside them."""
 
     space: Space
     points: Points
-    steps: dict[str, Steps]
-    notes: tuple[str, ...] = ()
+    beside: tuple[Extras, ...]
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ class _Task:
     builds: int
     strata: tuple[Strata, ...]
     funnel: bool
+    curve: bool
     seed: int
     protocol: Protocol
     command: str
@@ -182,34 +185,23 @@ class _Task:
             # A margin that no loss could reach is refused now, and not after all the work.
             exact=lambda run: self.judge.absolute(self.margins, self.judge.matrix(run)),
         )  # fmt: skip
-        return self._with_steps(space, points, k, tell) if self.funnel else _Measured(space, points, {})
-
-    def _with_steps(self, space: Space, points: Points, k: int, say: Say) -> _Measured:
-        """By point, the runs from float32 vectors to its own; an index is scanned once for all its points."""
-        exact, *others = points.points
-        say("exact search before the index")
-        before = exact_steps(space.images, space.queries, k, reference=space.whole, exact=exact.run)
-        found: dict[str, Steps] = {}
-        notes: list[str] = []
-        for name in dict.fromkeys(point.index.spec for point in others):
-            of_index = [point for point in others if point.index.spec == name]
-            say(f"scanning {name}")
-            grid, runs = [point.params for point in of_index], [point.run for point in of_index]
-            try:
-                steps = index_steps(of_index[0].index, space.images, space.queries, k, grid, found=runs)
-            except InputError as error:  # its codes cannot be compared exhaustively
-                notes.append(f"No funnel of {name}: {error}")
-                continue
-            found |= {point.key: [*before, *step] for point, step in zip(of_index, steps, strict=True)}
-        return _Measured(space, points, found, tuple(notes))
+        beside: list[Extras] = []
+        if self.funnel:
+            beside.append(extras.funnels(space, points, k, tell))
+        if self.curve:
+            beside.append(
+                extras.curve(space, self.judge, confidence=self.confidence, seed=self.seed, say=tell)
+            )
+        return _Measured(space, points, tuple(beside))
 
     def report(self, measured: Sequence[_Measured]) -> Report:
         """Everything that was measured, judged."""
         spaces = {each.space.about["name"]: each.points for each in measured}
-        steps = {each.space.about["name"]: each.steps for each in measured}
+        beside = [(each.space.about["name"], extra) for each in measured for extra in each.beside]
+        steps = {name: extra.steps for name, extra in beside if extra.steps}
         outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed, self.strata, steps)
         found = [str(notice) for each in measured for notice in each.space.notices if notice.count]
-        found += [*outcome.notes(), *(note for each in measured for note in each.notes)]
+        found += [*outcome.notes(), *(note for _, extra in beside for note in extra.notes)]
         results = {
             "schema": SCHEMA,
             "corpus": self.corpus | {"notices": self.corpus["notices"] + found},
@@ -221,6 +213,7 @@ class _Task:
             "points": outcome.points(),
             "encoder_differences": outcome.encoder_differences(),
             "strata": outcome.parts(),
+            "distractor_curves": {name: extra.curve for name, extra in beside if extra.curve},
             "environment": self._environment(),
             "baseline_drift": {name: points.drift for name, points in spaces.items()},
         }

@@ -73,6 +73,9 @@ def run(  # noqa: PLR0917  typer's options
         bool | None,
         typer.Option("--funnel", help="Split each loss into precision, transform, codes, search."),
     ] = None,
+    curve: Annotated[
+        bool | None, typer.Option("--curve", help="Add exact search in smaller and in larger corpora.")
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Vectors of the images instead of a corpus: .npy, .fbin, .fvecs, .parquet."),
@@ -201,7 +204,19 @@ def _benchmark(options: dict[str, Any]) -> Report:
     files.check_writable(Path(options.get("out", OUT)))  # now, and not after hours of work
     progress = not options.get("quiet", False) and sys.stderr.isatty()
     names = {"index": "indexes", "measure": "measures"}
-    same = ("index", "measure", "margin", "builds", "strata", "funnel", "k", "confidence", "seed", "cache")
+    same = (
+        "index",
+        "measure",
+        "margin",
+        "builds",
+        "strata",
+        "funnel",
+        "curve",
+        "k",
+        "confidence",
+        "seed",
+        "cache",
+    )
     settings = {names.get(name, name): options[name] for name in same if name in options}
     speeds = {name: options[name] for name in ("threads", "latency_calls") if name in options}
     return benchmark(*_subject(options), protocol=Protocol(**speeds), progress=progress, **settings)

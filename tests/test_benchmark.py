@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 import pytrec_eval
 
 import imgbench as ib
-from imgbench import Corpus, Embeddings, Encoder, InputError, Qrels, Report, benchmark
+from imgbench import Corpus, Embeddings, Encoder, InputError, Qrels, Report, benchmark, extras
 from imgbench.benchmark import default_indexes
 from imgbench.points import Protocol
 
@@ -475,9 +474,33 @@ def test_a_funnel_that_cannot_be_had_is_said(corpus: Corpus, monkeypatch: pytest
     def refuse(*_: object, **__: object) -> None:
         raise InputError("Its codes are hidden.", "A funnel compares them all.", "Leave it out.")
 
-    monkeypatch.setattr(sys.modules["imgbench.benchmark"], "index_steps", refuse)  # the name is the function
+    monkeypatch.setattr(extras, "index_steps", refuse)
     found = benchmark(
         corpus, encoder_of(corpus, 20.0), indexes="SQ8", funnel=True, cache=None, protocol=QUICK
     )
     assert "No funnel of SQ8: Its codes are hidden." in "\n".join(found.results["corpus"]["notices"])
     assert "funnel" not in found.results["points"][1]
+
+
+def test_the_distractor_curve_ends_at_exact_search(corpus: Corpus, tmp_path: Path) -> None:
+    found = benchmark(
+        corpus, encoder_of(corpus, 20.0), indexes="SQ8", measures=["nDCG@10", "RR", "Judged@10"], curve=True,
+        cache=None, protocol=QUICK,
+    )  # fmt: skip
+    curve = found.results["distractor_curves"]["colours"]
+    at = curve["sizes"].index(400)
+    assert list(curve["quality"]) == ["nDCG@10", "RR"]
+    assert "No distractor curve of Judged@10." in found.results["corpus"]["notices"]
+    for name, quality in curve["quality"].items():
+        exact = found.results["points"][0]["quality"][name]
+        assert quality["mean"][at] == pytest.approx(exact["mean"], abs=1e-9)
+        assert quality["mean"] == sorted(quality["mean"], reverse=True)  # more distractors, less quality
+    assert curve["sizes"][-1] > 400
+    again = Report.load(found.save(tmp_path / "out"))
+    assert again.curve("RR").axes[0].get_ylabel() == "expected RR of exact search, 95% interval"
+    assert "Exact search by corpus size" in again.table(details=True)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "<h2>Corpus size</h2>" in page
+    assert "<h2>Overlap against quality</h2>" in page
+    with pytest.raises(InputError, match=r"'Judged@10' is not a measure of the distractor curve"):
+        again.curve("Judged@10")

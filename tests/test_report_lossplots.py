@@ -64,6 +64,8 @@ def test_what_there_is_not_cannot_be_drawn(report: Report) -> None:
     plain = fake(("scenes",))
     with pytest.raises(InputError, match=r"No funnel was measured\. .* Run with funnel=True or --funnel\."):
         plain.funnel()
+    with pytest.raises(InputError, match=r"No distractor curve was measured\. .* curve=True or --curve\."):
+        plain.curve()
     with pytest.raises(InputError, match=r"No point was compared with exact search\."):
         plain.overlap_quality()
     with pytest.raises(InputError, match=r"'HNSW32' is not a point with a funnel\. Known: IVF256,Flat"):

@@ -62,6 +62,12 @@ def parse(measures: str | Measure | Sequence[str | Measure]) -> tuple[Measure, .
     return found
 
 
+def closed_forms(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """Those of `measures` that have a closed form."""
+    provider = ArrayProvider()
+    return tuple(measure for measure in measures if provider.supports(measure))
+
+
 def terms(measures: Sequence[Measure], ranks: Ranks) -> list[Term]:
     """Each measure over the pairs of `ranks`, as `imgbench.providers` defines it."""
     judged = Judgements(ranks.qrels)

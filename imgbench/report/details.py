@@ -18,6 +18,7 @@ def grids(results: Results) -> tuple[Grid, ...]:
         whose = f" of {name}" if several else ""
         found += [*_strata(results, name, whose), *_builds(results, name, whose)]
         found += [*_funnels(results, name, whose), *_overlaps(results, name, whose)]
+        found += _curve(results, name, whose)
     return tuple(grid for grid in found if grid.rows)
 
 
@@ -105,6 +106,28 @@ def _overlaps(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
             )
         )
     yield Grid(f"Overlap against quality{whose}", columns, tuple(rows))
+
+
+def _curve(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
+    """Exact search at a few corpus sizes; beyond the corpus extrapolated."""
+    found = (results.get("distractor_curves") or {}).get(encoder)
+    if found is None:
+        return
+    sure = readable.percent(results["confidence"])
+    columns = [Column("images"), *(Column(f"{name}, {sure} interval") for name in found["quality"])]
+    rows: list[tuple[str, ...]] = []
+    own = found["sizes"].index(found["images"])
+    chosen = sorted({*range(0, own, 4), *range(own, len(found["sizes"]))})
+    for at in chosen:
+        size = found["sizes"][at]
+        beyond = " (extrapolated)" if size > found["images"] else " (this corpus)" if at == own else ""
+        cells = (
+            f"{readable.score(each['mean'][at])} [{readable.score(each['low'][at])},"
+            f"{readable.score(each['high'][at])}]"
+            for each in found["quality"].values()
+        )
+        rows.append((f"{size:,}{beyond}", *cells))
+    yield Grid(f"Exact search by corpus size{whose}", tuple(columns), tuple(rows))
 
 
 def _cell(delta: Results) -> str:

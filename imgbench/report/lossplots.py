@@ -6,10 +6,10 @@ import itertools
 from typing import TYPE_CHECKING
 
 from imgbench.errors import InputError, unknown
-from imgbench.report import headline, labels
+from imgbench.report import canvas, headline, labels
 from imgbench.report.plots import COLOURS, GREY, MARKERS, family, label, no_glyph_warnings, shortened
 from imgbench.report.readable import change, percent
-from imgbench.report.results import Results, margin_of, measures, overlap, points_of, primary
+from imgbench.report.results import Results, margin_of, overlap, points_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +20,12 @@ _DOWN, _UP, _LEVEL = "#D55E00", "#009E73", "#777777"
 
 def overlap_quality(results: Results, measure: str | None = None, encoder: str | None = None) -> Figure:
     """Lost overlap against lost quality: on the left query by query, on the right point by point."""
-    measure, encoder = _measure(results, measure), _encoder(results, encoder)
+    measure, encoder = canvas.measure_of(results, measure), canvas.encoder_of(results, encoder)
     points = [point for point in points_of(results, encoder) if point.get("overlap_quality")]
     if not points:
         came = "No point was compared with exact search."
         raise InputError(came, "The plot shows approximate points.", "Add an index such as HNSW32.")
-    figure, (left, right) = _figure(2, height=4.6)
+    figure, (left, right) = canvas.figure(2, height=4.6)
     colours = dict(zip(dict.fromkeys(point["index"] for point in points), itertools.cycle(COLOURS)))
     depth = overlap(points[0])[0]
     for point in points:
@@ -57,7 +57,7 @@ def funnel(
 
     The point is the one that the headline recommends, unless `key` names another.
     """
-    measure, encoder = _measure(results, measure), _encoder(results, encoder)
+    measure, encoder = canvas.measure_of(results, measure), canvas.encoder_of(results, encoder)
     points: dict[str, Results] = {
         point["key"]: point for point in points_of(results, encoder) if point.get("funnel")
     }
@@ -69,7 +69,7 @@ def funnel(
     if chosen not in points:
         raise unknown("a point with a funnel", chosen, points)
     steps = points[chosen]["funnel"]["steps"]
-    figure, (axes,) = _figure(1, height=1.4 + 0.55 * len(steps))
+    figure, (axes,) = canvas.figure(1, height=1.4 + 0.55 * len(steps))
     _waterfall(axes, steps, measure)
     axes.set_xlabel(f"{measure}, with the {percent(results['confidence'])} interval of each change",
                     parse_math=False)  # fmt: skip
@@ -127,31 +127,3 @@ def _legend(figure: Figure, colours: dict[str, str]) -> None:
     for text, name in zip(legend.get_texts(), colours, strict=True):
         text.set_parse_math(False)
         text.set_text(shortened(name))
-
-
-def _figure(columns: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.0, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    found = [figure.add_subplot(1, columns, place + 1) for place in range(columns)]
-    for axes in found:
-        axes.grid(visible=True, color=GREY, alpha=0.2, linewidth=0.7)
-        axes.set_axisbelow(True)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    return figure, found
-
-
-def _measure(results: Results, measure: str | None) -> str:
-    if measure is not None and measure not in measures(results):
-        raise unknown("a measure of this report", measure, measures(results))
-    return measure or primary(results)
-
-
-def _encoder(results: Results, encoder: str | None) -> str:
-    names = [each["name"] for each in results["encoders"]]
-    if encoder is not None and encoder not in names:
-        raise unknown("an encoder of this report", encoder, names)
-    return encoder or names[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from imgbench.report import plots
 from imgbench.report.content import content
 from imgbench.report.plain import in_html
@@ -27,10 +29,16 @@ h2 { font-size: 1.1rem; margin-top: 2rem; }
 """
 
 
-def page(results: Results, svg: str) -> str:
-    """The report as one HTML file; every text from outside is escaped."""
+MAIN = "Quality against throughput"
+"""The picture that stands above the table."""
+
+
+def page(results: Results, svgs: Mapping[str, str]) -> str:
+    """The report as one HTML file with pictures by title; every text from outside is escaped."""
     told = content(results)
-    figure = f'<figure aria-label="quality against throughput">{plots.inline(svg)}</figure>' if svg else ""
+    figures = {title: _figure(title, svg) for title, svg in svgs.items()}
+    main = figures.pop(MAIN, "")
+    more = [f"<h2>{in_html(title)}</h2>\n{figure}" for title, figure in figures.items()]
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -38,10 +46,15 @@ def page(results: Results, svg: str) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{in_html(told.title)}</title>",
             f"<style>{_STYLE}{STYLE}</style>\n</head>",
-            f'<body class="imgbench">\n<main>\n{body(told, figure)}',
+            f'<body class="imgbench">\n<main>\n{body(told, main)}',
+            *more,
             f"{_again(results)}\n</main>\n</body>\n</html>\n",
         ]
     )
+
+
+def _figure(title: str, svg: str) -> str:
+    return f'<figure aria-label="{in_html(title.lower())}">{plots.inline(svg)}</figure>'
 
 
 def _again(results: Results) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from imgbench.errors import InputError
 from imgbench.qrels import Qrels
-from imgbench.report import files, lossplots, page, plots, verify
+from imgbench.report import curveplot, files, lossplots, page, plots, verify
 from imgbench.report import results as form
 from imgbench.report.results import Results
 from imgbench.report.table import WIDTH, table
@@ -76,6 +76,10 @@ class Report:
         """A matplotlib figure of where a point (the recommended one) loses what it loses, step by step."""
         return lossplots.funnel(self.results, key, measure, encoder)
 
+    def curve(self, measure: str | None = None) -> Figure:
+        """A matplotlib figure of exact search in smaller and in larger corpora."""
+        return curveplot.curve(self.results, measure)
+
     def strata(self) -> pd.DataFrame:
         """A row for each measure, stratum and point: its difference from exact search, limits and verdict."""
         import pandas as pd
@@ -137,8 +141,21 @@ class Report:
         return self.table("markdown")
 
     def _pages(self) -> files.Pieces:
-        svg = ""
-        with contextlib.suppress(InputError):  # a report without a point has no picture, but it has a page
-            svg = plots.svg(self.pareto())
-        pieces: files.Pieces = {files.PAGE: files.text(page.page(self.results, svg))}
-        return {files.PLOT: files.text(svg)} | pieces if svg else pieces
+        svgs = {title: svg for title, draw in self._pictures().items() if (svg := _drawn(draw))}
+        pieces: files.Pieces = {files.PAGE: files.text(page.page(self.results, svgs))}
+        main = next(iter(svgs), "")
+        return {files.PLOT: files.text(svgs[main])} | pieces if main == page.MAIN else pieces
+
+    def _pictures(self) -> dict[str, Callable[[], Figure]]:
+        return {
+            page.MAIN: self.pareto,
+            "Where the loss arises": self.funnel,
+            "Overlap against quality": self.overlap_quality,
+            "Corpus size": self.curve,
+        }
+
+
+def _drawn(draw: Callable[[], Figure]) -> str:
+    with contextlib.suppress(InputError):  # what was not measured has no picture
+        return plots.svg(draw())
+    return ""

@@ -62,6 +62,13 @@ _FUNNEL = {
     ],
     "total": Each(_INTERVAL | {"verdict": str}),
 }
+_CURVE = {
+    "images": int,
+    "pool": int,
+    "sizes": [int],
+    "quality": Each({"mean": [float], "low": [float], "high": [float]}),
+    "extrapolation": Maybe({"model": str, "checked_to": int}),
+}
 _POINT = {
     "encoder": str,
     "index": str,
@@ -126,6 +133,7 @@ FORM: dict[str, object] = {
     "points": [_POINT],
     "encoder_differences": [{"a": str, "b": str, "measure": str, **_INTERVAL}],
     "strata": Maybe([_STRATUM]),
+    "distractor_curves": Maybe(Each(_CURVE)),
     "environment": {
         "python": str,
         "packages": Each(str),

@@ -1,0 +1,62 @@
+"""What a benchmark can measure beside its points: where their losses arise, and other sizes of the corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from imgbench.distractors import distractor_curve
+from imgbench.distractors.expected import closed_forms
+from imgbench.errors import InputError
+from imgbench.evaluator import Evaluator
+from imgbench.funnel import Steps, exact_steps, index_steps
+from imgbench.points import Points, Say
+from imgbench.spaces import Space
+
+
+@dataclass(frozen=True)
+class Extras:
+    """By point the runs of its funnel, the distractor curve, and why something of these is missing."""
+
+    steps: dict[str, Steps] = field(default_factory=dict[str, Steps])
+    curve: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def funnels(space: Space, points: Points, k: int, say: Say) -> Extras:
+    """By point, the runs from float32 vectors to its own; an index is scanned once for all its points."""
+    exact, *others = points.points
+    say("exact search before the indexes")
+    before = exact_steps(space.images, space.queries, k, reference=space.whole, exact=exact.run)
+    found: dict[str, Steps] = {}
+    notes: list[str] = []
+    for name in dict.fromkeys(point.index.spec for point in others):
+        of_index = [point for point in others if point.index.spec == name]
+        say(f"scanning {name}")
+        grid, runs = [point.params for point in of_index], [point.run for point in of_index]
+        try:
+            steps = index_steps(of_index[0].index, space.images, space.queries, k, grid, found=runs)
+        except InputError as error:  # its codes cannot be compared exhaustively
+            notes.append(f"No funnel of {name}: {error}")
+            continue
+        found |= {point.key: [*before, *step] for point, step in zip(of_index, steps, strict=True)}
+    return Extras(steps=found, notes=tuple(notes))
+
+
+def curve(space: Space, judge: Evaluator, *, confidence: float, seed: int, say: Say) -> Extras:
+    """Exact search in smaller corpora and in larger ones, by the measures that have a closed form."""
+    measures = closed_forms(judge.measures)
+    notes = [f"No distractor curve of {name}." for name in judge.names if name not in map(str, measures)]
+    if not measures:
+        return Extras(notes=tuple(notes))
+    say("ranks of all relevant images")
+    found = distractor_curve(
+        space.images, space.queries, judge.qrels,
+        measures=measures, clusters=judge.clusters, confidence=confidence, seed=seed,
+    )  # fmt: skip
+    say("larger corpora")
+    try:
+        found = found.extrapolate()
+    except InputError as error:  # too few distractors to predict from parts of them
+        notes.append(f"No larger corpora: {error}")
+    return Extras(curve=found.to_dict(), notes=tuple(notes))
