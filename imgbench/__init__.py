@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imgbench.benchmark import benchmark
     from imgbench.corpus import Corpus
+    from imgbench.distractors import distractor_curve, effective_size
     from imgbench.embeddings import Embeddings, embed
     from imgbench.encoders.base import Encoder
     from imgbench.errors import InputError
     from imgbench.evaluator import Evaluator
+    from imgbench.funnel import funnel
     from imgbench.index import Index
     from imgbench.qrels import Qrels
     from imgbench.report import Report
@@ -40,7 +42,10 @@ _HOMES = {
     "Report": "imgbench.report",
     "Run": "imgbench.run",
     "benchmark": "imgbench.benchmark",
+    "distractor_curve": "imgbench.distractors",
+    "effective_size": "imgbench.distractors",
     "embed": "imgbench.embeddings",
+    "funnel": "imgbench.funnel",
 }
 
 __all__ = [
@@ -55,7 +60,10 @@ __all__ = [
     "Report",
     "Run",
     "benchmark",
+    "distractor_curve",
+    "effective_size",
     "embed",
+    "funnel",
 ]
 
 

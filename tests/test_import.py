@@ -43,8 +43,9 @@ def test_every_public_name_is_there() -> None:
     assert set(imgbench.__all__) <= set(dir(imgbench))
 
 
-def test_the_function_benchmark_is_not_shadowed_by_its_module() -> None:
-    code = "import imgbench.benchmark, imgbench as ib; ib.embed; print(callable(ib.benchmark))"
+@pytest.mark.parametrize("name", ["benchmark", "funnel"])
+def test_a_function_is_not_shadowed_by_its_module(name: str) -> None:
+    code = f"import imgbench.{name}, imgbench as ib; ib.embed; print(callable(ib.{name}))"
     assert python(code) == "True"
 
 
