@@ -204,19 +204,33 @@ def cells() -> list[Row]:
         shape=shapes,
     )
     five: dict[str, Any] = {"size": (5,), "icc": (0.3,)}
-    ladder = {"shape": ("whole", "skewed"), "share": (0.2,), "points": (8, 40), "nested": (True, False)}
+    unseen = {"share": (0.005, 0.02, 0.1), "shape": ("two scales",)}
+    ladder = {
+        "shape": ("whole", "skewed", "mixed"),
+        "share": (0.2,),
+        "points": (8, 40),
+        "nested": (True, False),
+    }
     seeds = {"shape": one_shape, "share": (0.1,), "builds": (2, 3, 5, 10), "build_sd": (0.0, 0.5, 2.0)}
     small = {"shape": ("ranks", "flips"), "share": (0.02,), "points": (1, 8), "margin": (0.005,)}
     return [
         *(cell for cell in one if cell["size"] != 1 or cell["icc"] == 0),
+        *grid("two scales", clusters=(300, 1000), size=(1, 5), icc=(0.0, 0.6), **unseen),
         *grid("family", clusters=(300, 1000), **five, **ladder),
         *grid("builds", clusters=(300,), **five, **seeds),
         *grid("relative", clusters=(100, 300, 1000), size=(1, 5), icc=(0.0, 0.6)),
-        *grid("power", clusters=(1000,), size=(5,), icc=iccs, **small),
+        *grid("power", clusters=(1000,), size=(5,), icc=(0.0, 0.1, 0.3, 0.6), **small),
     ]
 
 
-STUDIES = {"single": single, "family": family, "builds": new_build, "relative": relative, "power": power}
+STUDIES = {
+    "single": single,
+    "two scales": single,
+    "family": family,
+    "builds": new_build,
+    "relative": relative,
+    "power": power,
+}
 
 
 def run(task: tuple[int, Row, int, int]) -> Row:

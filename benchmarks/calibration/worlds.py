@@ -41,6 +41,11 @@ def _ranks(rng: np.random.Generator, count: int) -> np.ndarray:
     return rng.choice([-1.0, 1.0], count) * (RANKS[at] - below)
 
 
+def _two_scales(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Small gains and losses alike, and among 20 changes a whole loss: easily none of these was seen."""
+    return np.where(rng.random(count) < 0.05, -1.0, rng.choice([-0.1, 0.1], count))
+
+
 def _found(rng: np.random.Generator, count: int) -> np.ndarray:
     return RANKS[rng.integers(0, len(RANKS), count)]
 
@@ -49,6 +54,7 @@ SHAPES: dict[str, tuple[Draw, float]] = {
     "whole": (_whole, -1.0),
     "skewed": (_skewed, -0.25),
     "mixed": (_mixed, -0.1),
+    "two scales": (_two_scales, -0.05),
     "ranks": (_ranks, 0.0),
     "flips": (_flips, 0.0),
     "found": (_found, float(RANKS.mean())),

@@ -22,12 +22,14 @@ from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from imgbench.significance.gaffke import upper_limit
 
 _RESAMPLES = 2000
 _CHUNK = 250  # resamples at once: 10,000 clusters x 250 x 8 bytes = 20 MB
-_FEW, _MANY = 10.0, 40.0  # effective clusters: below only Gaffke's bound, above only the bootstrap
+_FEW, _MANY = 2.0, 6.0  # effective clusters: below only Gaffke's bound, above only the bootstrap
 CHANGED = 1e-12
 """Smaller differences are rounding."""
 
@@ -73,20 +75,25 @@ def limits(
     mean = sums.sum(axis=1) / sizes.sum()
     residuals = sums - mean[:, None] * sizes
     alpha, family = (1 - confidence) / 2, points if together else 1
+    effective = _effective(residuals)
     # Between the two bounds the limits change without a jump.
-    rare = np.clip((_MANY - _effective(residuals)) / (_MANY - _FEW), 0.0, 1.0)
-    low, high = np.full(points, bounds[0]), np.full(points, bounds[1])
+    rare = np.clip((_MANY - effective) / (_MANY - _FEW), 0.0, 1.0)
+    low, high = np.full(points, float(bounds[0])), np.full(points, float(bounds[1]))
     if (common := rare < 1).any():
         level = alpha * (common.sum() / points if together else 1.0)
         found = _bootstrap(residuals[common], sizes, level, seed, together=together)
-        low[common] = np.maximum(mean[common] - found[0], bounds[0])
-        high[common] = np.minimum(mean[common] + found[1], bounds[1])
+        wider = student.isf(alpha / family, effective[common]) / norm.isf(alpha / family)
+        low[common] = np.maximum(mean[common] - found[0] * wider, bounds[0])
+        high[common] = np.minimum(mean[common] + found[1] * wider, bounds[1])
     for p in np.flatnonzero(rare > 0):
         each = mean[p] + residuals[p] / sizes.mean()  # its mean over clusters is the estimate
         # A cluster of the largest size, wholly changed, is the worst that may be unseen.
         worst, best = (mean[p] + (bound - mean[p]) * sizes.max() / sizes.mean() for bound in bounds)
         low[p] += rare[p] * (max(-upper_limit(-each, -worst, alpha / family), bounds[0]) - low[p])
         high[p] += rare[p] * (min(upper_limit(each, best, alpha / family), bounds[1]) - high[p])
+    unseen = 1 - (alpha / family) ** (1 / _independent(values - mean[:, None], residuals, sizes))
+    low = np.minimum(low, mean - (mean - bounds[0]) * unseen)
+    high = np.maximum(high, mean + (bounds[1] - mean) * unseen)
     return Limits(mean, low, high, rare)
 
 
@@ -96,6 +103,17 @@ def _effective(residuals: Float64[np.ndarray, "point cluster"]) -> Float64[np.nd
     fourth = (squares**2).sum(axis=1)
     found = np.divide(squares.sum(axis=1) ** 2, fourth, out=np.zeros(len(squares)), where=fourth > 0)
     return np.where(squares.max(axis=1, initial=0.0) > CHANGED**2, found, 0.0)
+
+
+def _independent(
+    errors: Float64[np.ndarray, "point query"],
+    residuals: Float64[np.ndarray, "point cluster"],
+    sizes: Float64[np.ndarray, "cluster"],
+) -> Float64[np.ndarray, "point"]:
+    """How many independent queries would know as much: their number divided by the design effect."""
+    each, of_clusters = (errors**2).sum(axis=1), (residuals**2).sum(axis=1)
+    effect = np.divide(of_clusters, each, out=np.ones(len(each)), where=each > 0)
+    return errors.shape[1] / np.clip(effect, 1.0, sizes.max())
 
 
 def _bootstrap(

@@ -49,7 +49,8 @@ class Comparison(Interval):
     inconclusive point, about how many clusters in all would decide it if the difference stayed what it is
     (None: no number would). `changed`: how many queries differ at all, in any build. `method`: where the
     limits come from. `build_spread`: the standard deviation of the mean difference between the `builds`
-    builds; `queries`: the limits that would hold for these builds, were they the only ones.
+    builds; `queries`: the limits that would hold for these builds, were they the only ones. `clusters`: how
+    many clusters the queries form; `confidence`: that of all limits of one call at once.
     """
 
     verdict: Verdict
@@ -60,6 +61,34 @@ class Comparison(Interval):
     builds: int
     build_spread: float
     queries: Interval
+    clusters: int
+    confidence: float
+
+    def __str__(self) -> str:
+        """The verdict in a sentence or two; numbers are in units of the measure.
+
+        >>> print(paired(np.zeros((1, 1000)), np.arange(1000), margin=0.005)[0])
+        No query changed: both searches got the same scores. From 1,000 clusters of queries that proves a loss
+        below 0.0037: holds against a margin of 0.005.
+        """
+        against = f"against a margin of {self.margin:.3g}"
+        if not self.changed:
+            return (
+                "No query changed: both searches got the same scores. "
+                f"From {self.clusters:,} clusters of queries that proves a loss below {-self.low:.2g}: "
+                f"{self.verdict.value} {against}.{self._more}"
+            )
+        queries = "1 query" if self.changed == 1 else f"{self.changed:,} queries"
+        between = f"between {self.low:+.2g} and {self.high:+.2g}"
+        return f"{self.verdict.value}: {self.mean:+.2g}, {between}, {against}; {queries} changed.{self._more}"
+
+    @property
+    def _more(self) -> str:
+        if self.verdict is not Verdict.INCONCLUSIVE:
+            return ""
+        if self.clusters_needed is None:
+            return " More queries would not decide it."
+        return f" About {self.clusters_needed:,} clusters of queries would decide it."
 
 
 def paired(
@@ -85,12 +114,9 @@ def paired(
     """
     several = np.asarray(deltas, dtype=np.float64)
     several = several if several.ndim == 3 else several[:, None]  # noqa: PLR2004
-    values, groups = _checked(several.mean(axis=1), clusters, confidence)
+    values = _checked(several.mean(axis=1), clusters)
     margins = _margins(margin, len(values))
-    count = int(groups.max(initial=-1)) + 1
-    if count < LEAST_CLUSTERS:
-        wanted = f"An interval needs at least {LEAST_CLUSTERS}."
-        raise InputError(f"There are {count} clusters of queries.", wanted, "Ask more queries.")
+    groups, count = numbered(clusters, confidence)
     worst = max(1.0, float(np.abs(values).max(initial=0.0)))
     found = limits(values, groups, (-worst, worst), confidence=confidence, seed=seed, together=True)
     spread = builds.spread(several)
@@ -108,6 +134,7 @@ def paired(
             builds=several.shape[1],
             build_spread=float(spread[p]),
             clusters=count,
+            confidence=confidence,
         )
         for p in range(len(values))
     ]
@@ -129,15 +156,15 @@ def mean_interval(
     >>> mean_interval(np.ones((1, 400)), np.arange(400))
     [Interval(mean=1.0, low=0.990..., high=1.0)]
     """
-    values, groups = _checked(scores, clusters, confidence)
+    values, (groups, _) = _checked(scores, clusters), numbered(clusters, confidence, least=1)
     widest = min(bounds[0], float(values.min(initial=0.0))), max(bounds[1], float(values.max(initial=0.0)))
     found = limits(values, groups, widest, confidence=confidence, seed=seed, together=False)
     return [Interval(*map(float, row)) for row in zip(found.mean, found.low, found.high, strict=True)]
 
 
 def _checked(
-    values: Float[np.ndarray, "point query"], clusters: Integer[np.ndarray, "query"], confidence: float
-) -> tuple[Float64[np.ndarray, "point query"], Int64[np.ndarray, "query"]]:
+    values: Float[np.ndarray, "point query"], clusters: Integer[np.ndarray, "query"]
+) -> Float64[np.ndarray, "point query"]:
     found, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
     if found.ndim != 2 or labels.shape != found.shape[1:]:  # noqa: PLR2004
         came = f"Differences of shape {found.shape} came with clusters of shape {labels.shape}."
@@ -148,10 +175,26 @@ def _checked(
         raise InputError(
             "Some values are not finite.", "Every query has a score.", "Score missing answers as 0."
         )
+    return found
+
+
+def numbered(
+    clusters: Integer[np.ndarray, "query"], confidence: float, *, least: int = LEAST_CLUSTERS
+) -> tuple[Int64[np.ndarray, "query"], int]:
+    """The clusters numbered from 0, and how many there are. InputError for fewer than `least`.
+
+    >>> numbered(np.array([7, 7, 3]), 0.95, least=2)
+    (array([1, 1, 0]), 2)
+    """
     if not (isinstance(confidence, float) and 0 < confidence < 1):
         wanted = "It lies between 0 and 1."
         raise InputError(f"The confidence is {confidence!r}.", wanted, "Pass for example 0.95.")
-    return found, np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    groups = np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64)
+    count = int(groups.max(initial=-1)) + 1
+    if count < least:
+        wanted = f"An interval needs at least {least}."
+        raise InputError(f"There are {count} clusters of queries.", wanted, "Ask more queries.")
+    return groups, count
 
 
 def _margins(margin: float | Float[np.ndarray, "point"], points: int) -> Float64[np.ndarray, "point"]:
@@ -170,7 +213,6 @@ def _comparison(
     *,
     queries: Interval,
     margin: float,
-    clusters: int,
     **facts: Any,  # noqa: ANN401  fields of a Comparison
 ) -> Comparison:
     verdict, needed = Verdict.INCONCLUSIVE, None
@@ -179,7 +221,7 @@ def _comparison(
     elif found.high < -margin:
         verdict = Verdict.DEGRADES
     else:
-        needed = _clusters_needed(found, queries, margin, clusters, changed=facts["changed"] > 0)
+        needed = _clusters_needed(found, queries, margin, facts["clusters"], changed=facts["changed"] > 0)
     return Comparison(found.mean, found.low, found.high, verdict, margin, needed, queries=queries, **facts)
 
 
