@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from ir_measures import Measure
@@ -20,6 +21,7 @@ from imgbench.providers import ArrayProvider, Judgements
 from imgbench.ranks import Ranks
 
 Pairs = Float64[np.ndarray, "pair"]
+Kind: TypeAlias = "tuple[str, int | None]"
 Scores = Float64[np.ndarray, "measure size query"]
 
 VALUES: dict[str, laws.Value] = {
@@ -44,7 +46,7 @@ class Term:
     weights: Pairs
 
     @property
-    def kind(self) -> tuple[str, int | None]:
+    def kind(self) -> Kind:
         """What two measures share if their expectations differ by weights only."""
         return self.value, self.cutoff
 
@@ -68,10 +70,33 @@ def closed_forms(measures: Sequence[Measure]) -> tuple[Measure, ...]:
     return tuple(measure for measure in measures if provider.supports(measure))
 
 
-def terms(measures: Sequence[Measure], ranks: Ranks) -> list[Term]:
-    """Each measure over the pairs of `ranks`, as `imgbench.providers` defines it."""
-    judged = Judgements(ranks.qrels)
-    return [_term(measure, judged, ranks) for measure in measures]
+class Sums:
+    """Measures as sums over the pairs of `ranks`, as `imgbench.providers` defines them.
+
+    `kinds`: the different values that they need, and the pairs that have a weight with any of them.
+    """
+
+    def __init__(self, measures: Sequence[Measure], ranks: Ranks) -> None:
+        judged = Judgements(ranks.qrels)
+        self.terms = [_term(measure, judged, ranks) for measure in measures]
+        self.queries, self._query = len(ranks.qrels.query_ids), ranks.query_rows
+        used = {
+            kind: np.any([term.weights > 0 for term in self.terms if term.kind == kind], axis=0)
+            for kind in {term.kind: None for term in self.terms}
+        }
+        self.kinds = {kind: np.flatnonzero(pairs) for kind, pairs in used.items()}
+
+    def put(
+        self,
+        kind: Kind,
+        values: Float64[np.ndarray, "used"],
+        scores: Float64[np.ndarray, "measure query"],
+    ) -> None:
+        """The measures of this kind into their rows of `scores`, from the values of its pairs."""
+        pair = self.kinds[kind]
+        for t, term in enumerate(self.terms):
+            if term.kind == kind:
+                scores[t] = np.bincount(self._query[pair], term.weights[pair] * values, self.queries)
 
 
 def _term(measure: Measure, judged: Judgements, ranks: Ranks) -> Term:
@@ -101,18 +126,15 @@ def _nth(query: Int64[np.ndarray, "pair"], enough: Bool[np.ndarray, "pair"]) -> 
 
 def closed(ranks: Ranks, measures: Sequence[Measure], sizes: Sequence[int]) -> Scores:
     """The expectation of each measure at each corpus size, for every judged query."""
-    case = _Cases(ranks)
-    wanted = terms(measures, ranks)
-    found = np.zeros((len(wanted), len(sizes), len(ranks.qrels.query_ids)))
-    for s, size in enumerate(sizes):
-        law = laws.hypergeometric(case.pool, case.above, size - (ranks.images - case.pool))
-        each = {term.kind: term for term in wanted}
-        values = {
-            kind: laws.expected(law, case.offset, VALUES[term.value], term.cutoff)[case.of_pair]
-            for kind, term in each.items()
-        }
-        for t, term in enumerate(wanted):
-            found[t, s] = per_query(ranks, term.weights * values[term.kind])
+    case, sums = _Cases(ranks), Sums(measures, ranks)
+    found = np.zeros((len(sums.terms), len(sizes), sums.queries))
+    for kind, pair in sums.kinds.items():
+        used, of_pair = np.unique(case.of_pair[pair], return_inverse=True)
+        pool, above = case.pool[used], case.above[used]
+        for s, size in enumerate(sizes):
+            law = laws.hypergeometric(pool, above, size - (ranks.images - pool))
+            values = laws.expected(law, case.offset[used], VALUES[kind[0]], kind[1])
+            sums.put(kind, values[of_pair], found[:, s])
     return found
 
 
@@ -124,8 +146,3 @@ class _Cases:
         code = (pool * (offset.max() + 1) + offset) * (ranks.above_pool.max() + 1) + ranks.above_pool
         _, first, self.of_pair = np.unique(code, return_index=True, return_inverse=True)
         self.pool, self.offset, self.above = pool[first], offset[first], ranks.above_pool[first]
-
-
-def per_query(ranks: Ranks, values: Pairs) -> Float64[np.ndarray, "query"]:
-    """The sum of the pairs' values for every judged query."""
-    return np.bincount(ranks.query_rows, weights=values, minlength=len(ranks.qrels.query_ids))

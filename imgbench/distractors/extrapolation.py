@@ -68,22 +68,23 @@ def _predicted(
     model: str,
 ) -> expected.Scores:
     parts = tail.chances(found, model)
-    wanted = expected.terms(measures, ranks)
+    sums = expected.Sums(measures, ranks)
     offset = (ranks.above_relevant + ranks.above_fixed + found.above)[parts.pair]
-    # Numbers that stand for the probabilities: many parts share one.
+    # Numbers that stand for the probabilities: many parts share one, and are computed once.
     number = np.unique(parts.chance, return_inverse=True)[1]
-    scores = np.zeros((len(wanted), *added.shape))
-    for s, more in enumerate(added):
-        new = more[found.query[parts.pair]]
-        code = (new * (offset.max() + 1) + offset) * (number.max() + 1) + number
-        _, first, case = np.unique(code, return_index=True, return_inverse=True)
-        law = laws.binomial(new[first], parts.chance[first])
-        values: dict[tuple[str, int | None], expected.Pairs] = {}
-        for t, term in enumerate(wanted):
-            if term.kind not in values:
-                each = laws.expected(law, offset[first], expected.VALUES[term.value], term.cutoff)[case]
-                values[term.kind] = np.bincount(parts.pair, parts.weight * each, minlength=len(ranks))
-            scores[t, s] = expected.per_query(ranks, term.weights * values[term.kind])
+    scores = np.zeros((len(sums.terms), *added.shape))
+    for kind, pair in sums.kinds.items():
+        place = np.full(len(ranks), -1)
+        place[pair] = np.arange(len(pair))
+        part = np.flatnonzero(place[parts.pair] >= 0)
+        for s, more in enumerate(added):
+            new = more[found.query[parts.pair[part]]]
+            code = (new * (offset.max() + 1) + offset[part]) * (number.max() + 1) + number[part]
+            _, first, case = np.unique(code, return_index=True, return_inverse=True)
+            law = laws.binomial(new[first], parts.chance[part[first]])
+            each = laws.expected(law, offset[part[first]], expected.VALUES[kind[0]], kind[1])[case]
+            values = np.bincount(place[parts.pair[part]], parts.weight[part] * each, minlength=len(pair))
+            sums.put(kind, values, scores[:, s])
     return scores
 
 

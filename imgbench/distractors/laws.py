@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.special import gammaln, xlog1py, xlogy
+from scipy.special import gammaln
 
 _TABLED = 2**20  # logarithms of factorials that are looked up: 8 MiB
 _CELLS = 2**20  # terms held at once
@@ -59,13 +59,18 @@ def hypergeometric(M: Cases, a: Cases, m: Cases) -> Law:
 
 def binomial(n: Cases, p: Float64[np.ndarray, "case"]) -> Law:
     """How many of `n` new things exceed something that each exceeds with probability `p`."""
+    with np.errstate(divide="ignore"):
+        yes, no = np.log(p), np.log1p(-p)
+    # What is impossible or certain has no other counts, and these logarithms are multiplied by 0.
+    yes[p == 0], no[p == 1] = 0.0, 0.0
 
     def log_chance(case: Cases, h: Int64[np.ndarray, "case term"]) -> Float64[np.ndarray, "case term"]:
-        n_, p_ = n[case][:, None], p[case][:, None]
-        choose = _factorial(n_) - _factorial(h) - _factorial(n_ - h)
-        return choose + xlogy(h, p_) + xlog1py(n_ - h, -p_)
+        rest = n[case, None] - h
+        whole = _factorial(n[case])[:, None]
+        return whole - _factorial(h) - _factorial(rest) + h * yes[case, None] + rest * no[case, None]
 
-    return Law(np.zeros_like(n), np.where(p > 0, n, 0), n * p, np.sqrt(n * p * (1 - p)), log_chance)
+    low, high = np.where(p < 1, 0, n), np.where(p > 0, n, 0)
+    return Law(low, high, n * p, np.sqrt(n * p * (1 - p)), log_chance)
 
 
 def expected(law: Law, offset: Cases, value: Value, cutoff: int | None = None) -> Float64[np.ndarray, "case"]:
