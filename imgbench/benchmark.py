@@ -264,7 +264,7 @@ def _specs(indexes: str | Sequence[str] | None, images: int, dims: Sequence[int]
 def _command() -> str:
     """The command line that is running, or the name of the function where there is none."""
     program = Path(sys.argv[0]) if sys.argv else Path()
-    ours = program.stem == "imgbench" or program.parts[-2:] == ("imgbench", "cli.py")
+    ours = program.stem == "imgbench" or program.parts[-2:] == ("cli", "__main__.py")
     return shlex.join(["imgbench", *sys.argv[1:]]) if ours else "imgbench.benchmark(...)"
 
 

@@ -263,7 +263,7 @@ def test_a_warning_is_a_sentence_without_code(monkeypatch: pytest.MonkeyPatch) -
         warnings.warn("a shard is damaged", stacklevel=1)
         raise InputError("One.", "Two.", "Three.")
 
-    monkeypatch.setattr(cli, "_benchmark", damaged)
+    monkeypatch.setattr(sys.modules["imgbench.cli.run"], "_benchmark", damaged)
     assert run("run").stderr == "imgbench: a shard is damaged\nimgbench: One. Two. Three.\n"
 
 
