@@ -67,8 +67,11 @@ def test_limits_are_as_much_wider_as_predictions_are_wrong():
     wrong = replace(found.error, typical=found.error.typical + 0.1)
     narrow, wide = found.at(8000, "RR"), replace(found, error=wrong).at(8000, "RR")
     assert wide.mean == narrow.mean
-    # 1.96 * (0.1 + error) dominates the half-width over clusters.
-    assert wide.mean - wide.low == pytest.approx(0.2, abs=0.05)
+    # 2.776, the quantile with 4 degrees of freedom, times 0.1 and the error.
+    by_clusters = curve_of(part(8000), "RR").at(8000, "RR")
+    half = by_clusters.mean - by_clusters.low
+    at = float(wrong.at(np.array([4.0]))[2, 0])
+    assert wide.mean - wide.low == pytest.approx(np.hypot(half, 2.776 * at), rel=0.02)
     inside = found.at(1000, "RR"), replace(found, error=wrong).at(1000, "RR")
     assert inside[0] == inside[1]
 

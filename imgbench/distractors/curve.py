@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ir_measures import Measure
 from jaxtyping import Bool, Float64, Int64, Integer
+from scipy.special import stdtrit
 
 from imgbench import clusters as rules
 from imgbench.distractors import expected, extrapolation
@@ -116,8 +116,9 @@ class Curve:
         New distractors are as the pool's. `model`: see `imgbench.distractors.tail`. Half, a quarter and an
         eighth of the pool, `draws` times each, predict this corpus, and limits are as much wider as those
         predictions are typically wrong: the root of the sum of the squares of the half-width over clusters
-        and of that error times the normal quantile. Sizes above `farthest` were never checked. InputError for
-        factors of 1 or less, sizes that are not larger, an unknown model, a pool too small to be divided.
+        and of that error times Student's quantile (`draws` degrees of freedom). Sizes above `farthest` were
+        never checked. InputError for factors of 1 or less, sizes that are not larger, an unknown model, and
+        a pool too small to be divided.
         """
         wanted = [self.images + round((factor - 1) * self.pool_size) for factor in factors]
         larger = sorted({int(size) for size in (wanted if sizes is None else sizes)})
@@ -243,7 +244,8 @@ def _limits(
     )
     if curve.error:
         times = 1 + np.maximum(np.array(sizes) - curve.images, 0) / curve.pool_size
-        wider = NormalDist().inv_cdf((1 + curve.confidence) / 2) * curve.error.at(times)
+        # A root mean square over few draws: Student's quantile with as many degrees of freedom.
+        wider = float(stdtrit(curve.error.draws, (1 + curve.confidence) / 2)) * curve.error.at(times)
         low = np.maximum(mean - np.hypot(mean - low, wider), 0.0)
         high = np.minimum(mean + np.hypot(high - mean, wider), 1.0)
     return mean, low, high

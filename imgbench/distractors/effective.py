@@ -74,7 +74,7 @@ def effective_size(
     `hard`: the hard corpus's `Ranks`, or its score per judged query (by id, or in the curve's order).
     `measure`: the curve's first by default. Limits are percentiles of a bootstrap over query clusters that
     draws curve and score together, because both come from the same queries, with the error of the
-    extrapolation added as one normal number a draw. Below `curve.images` the curve is exact, up to
+    extrapolation times one number of Student's a draw. Below `curve.images` the curve is exact, up to
     `curve.farthest` its extrapolation was checked, and beyond no number is given. InputError for scores of
     other queries and measures that the curve does not have.
     """
@@ -142,7 +142,7 @@ def _resampled(
     found = (weights @ sums.T) / (weights @ members)[:, None]
     if curve.error:
         times = 1 + np.maximum(np.array(sizes) - curve.images, 0) / curve.pool_size
-        found += generator.standard_normal((_RESAMPLES, 1)) * curve.error.at(times)[m]
+        found += generator.standard_t(curve.error.draws, (_RESAMPLES, 1)) * curve.error.at(times)[m]
     return found
 
 
