@@ -26,7 +26,7 @@ from imgbench.index import Index, IndexSpec, compile_options
 from imgbench.outcome import Outcome
 from imgbench.points import Points, Protocol, Say, measure
 from imgbench.report import Report
-from imgbench.significance import Margin
+from imgbench.significance import Detectable, Margin
 from imgbench.spaces import Space
 from imgbench.strata import Strata
 from imgbench.subject import Judgements, Subject, Vectors
@@ -132,8 +132,11 @@ def benchmark(
         _command(),
     )
     task.check(subject.dims)
+    plan = task.detectable(len(subject.dims))
+    if progress:
+        print(plan, file=sys.stderr)  # noqa: T201  before hours of work
     with _teller(progress=progress) as say:
-        return task.report([task.measured(space, say) for space in subject.spaces])
+        return task.report([task.measured(space, say) for space in subject.spaces], plan)
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,13 @@ class _Task:
         nothing = np.zeros((1, len(self.judge.query_ids)))
         significance.paired(nothing, self.judge.clusters, margin=0.0, confidence=self.confidence)
 
+    def detectable(self, spaces: int) -> Detectable:
+        """What this corpus can prove about so many points, before anything is searched."""
+        points = spaces * (sum(len(spec.grid) for spec in self.specs) - 1)
+        return significance.detectable(
+            self.judge.clusters, points=max(points, 1), confidence=self.confidence, seed=self.seed
+        )
+
     def measured(self, space: Space, say: Say) -> _Measured:
         """The operating points of one space, and the steps that lead to them."""
         name = space.about["name"]
@@ -194,7 +204,7 @@ class _Task:
             )
         return _Measured(space, points, tuple(beside))
 
-    def report(self, measured: Sequence[_Measured]) -> Report:
+    def report(self, measured: Sequence[_Measured], plan: Detectable) -> Report:
         """Everything that was measured, judged."""
         spaces = {each.space.about["name"]: each.points for each in measured}
         beside = [(each.space.about["name"], extra) for each in measured for extra in each.beside]
@@ -202,9 +212,10 @@ class _Task:
         outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed, self.strata, steps)
         found = [str(notice) for each in measured for notice in each.space.notices if notice.count]
         found += [*outcome.notes(), *(note for _, extra in beside for note in extra.notes)]
+        provable = {"floor": plan.floor, "typical": plan.typical, "told": str(plan)}
         results = {
             "schema": SCHEMA,
-            "corpus": self.corpus | {"notices": self.corpus["notices"] + found},
+            "corpus": self.corpus | {"notices": self.corpus["notices"] + found, "detectable": provable},
             "encoders": [each.space.about for each in measured],
             "baseline": BASELINE,
             "margin": outcome.margin(),

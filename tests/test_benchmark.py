@@ -504,3 +504,17 @@ def test_the_distractor_curve_ends_at_exact_search(corpus: Corpus, tmp_path: Pat
     assert "<h2>Overlap against quality</h2>" in page
     with pytest.raises(InputError, match=r"'Judged@10' is not a measure of the distractor curve"):
         again.curve("Judged@10")
+
+
+def test_what_the_corpus_can_prove_is_said_beforehand(corpus: Corpus, capsys: pytest.CaptureFixture) -> None:
+    found = benchmark(
+        corpus, encoder_of(corpus, 20.0), indexes="SQ8", cache=None, protocol=QUICK, progress=True
+    )
+    plan = found.results["corpus"]["detectable"]
+    assert plan["floor"] == pytest.approx(1 - 0.025 ** (1 / 60), rel=0.01)  # 60 clusters, 1 point
+    said = capsys.readouterr().err
+    assert said.startswith("With 60 clusters of queries and 1 point a search that changes nothing proves")
+    table = found.table()
+    assert "Warning: a margin of 0.005 is hardly ever proven for nDCG@10 here" in " ".join(table.split())
+    wide = benchmark(corpus, encoder_of(corpus, 20.0), indexes="SQ8", margin=0.09, cache=None, protocol=QUICK)
+    assert "hardly ever" not in wide.table()

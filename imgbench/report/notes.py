@@ -52,7 +52,23 @@ def _methods(results: Results) -> list[str]:
     counts = [(used.count(name), words) for name, words in _METHODS.items() if name in used]
     told = "; ".join(f"{words} ({readable.count(count, 'point')})" for count, words in counts)
     said = [f"Intervals of {measure}: {told}."] if told else []
-    return said + [found for found in [results["corpus"].get("detectable")] if found]
+    return said + _detectable(results)
+
+
+def _detectable(results: Results) -> list[str]:
+    """What the corpus can prove, and a warning where the margin is below that."""
+    plan = results["corpus"].get("detectable")
+    if not plan:
+        return []
+    measure = primary(results)
+    margin = results["margin"].get(measure, 1.0)
+    if margin > min(plan["floor"], plan["typical"]):
+        return [plan["told"]]
+    warning = (
+        f"Warning: a margin of {margin:.3g} is hardly ever proven for {measure} here, not even for a search "
+        "that changes nothing. Ask more queries about other images, or choose a larger margin."
+    )
+    return [plan["told"], warning]
 
 
 _METHODS = {

@@ -1,7 +1,8 @@
 """The form of results.json, schema 1: which keys there are and of what kind.
 
 Keys beyond those of `FORM` are kept. Those that the pages know and a report may lack:
-`corpus.notices` (sentences), `corpus.cluster_rule`, `corpus.detectable` (a sentence);
+`corpus.notices` (sentences), `corpus.cluster_rule`, `corpus.detectable` (the losses
+that this corpus can rule out at best, and in words);
 `margin_given` (as it was asked, such as "1%"; `margin` holds units of the measure);
 `points[].delta[]`: `clusters_needed` (in all), `margin` (of this encoder), `changed` (queries), `method`, and
 `builds` (mean of each build, their spread, the limits of the queries alone);
@@ -115,7 +116,7 @@ FORM: dict[str, object] = {
         "fingerprint": str,
         "notices": Maybe([str]),
         "cluster_rule": Maybe(str),
-        "detectable": Maybe(str),
+        "detectable": Maybe({"floor": float, "typical": float, "told": str}),
     },
     "encoders": [
         {
