@@ -29,7 +29,10 @@ from imgbench.significance.gaffke import upper_limit
 
 _RESAMPLES = 2000
 _CHUNK = 250  # resamples at once: 10,000 clusters x 250 x 8 bytes = 20 MB
-_FEW, _MANY = 2.0, 6.0  # effective clusters: below only Gaffke's bound, above only the bootstrap
+# Below the first number of clusters only Gaffke's bound, above the second only the bootstrap:
+_EFFECTIVE = 2.0, 6.0  # clusters that carry the variance
+_MOVED = 8.0, 16.0  # clusters that differ from most: a resample without any of them has no spread
+_FAR = 5.0
 CHANGED = 1e-12
 """Smaller differences are rounding."""
 
@@ -74,10 +77,9 @@ def limits(
     sums = np.array([np.bincount(groups, weights=row) for row in values]).reshape(points, len(sizes))
     mean = sums.sum(axis=1) / sizes.sum()
     residuals = sums - mean[:, None] * sizes
-    alpha, family = (1 - confidence) / 2, points if together else 1
+    alpha, family = (1 - confidence) / 2, max(points, 1) if together else 1
     effective = _effective(residuals)
-    # Between the two bounds the limits change without a jump.
-    rare = np.clip((_MANY - effective) / (_MANY - _FEW), 0.0, 1.0)
+    rare = np.maximum(_share(effective, _EFFECTIVE), _share(_moved(sums, sizes), _MOVED))
     low, high = np.full(points, float(bounds[0])), np.full(points, float(bounds[1]))
     if (common := rare < 1).any():
         level = alpha * (common.sum() / points if together else 1.0)
@@ -89,8 +91,11 @@ def limits(
         each = mean[p] + residuals[p] / sizes.mean()  # its mean over clusters is the estimate
         # A cluster of the largest size, wholly changed, is the worst that may be unseen.
         worst, best = (mean[p] + (bound - mean[p]) * sizes.max() / sizes.mean() for bound in bounds)
-        low[p] += rare[p] * (max(-upper_limit(-each, -worst, alpha / family), bounds[0]) - low[p])
-        high[p] += rare[p] * (min(upper_limit(each, best, alpha / family), bounds[1]) - high[p])
+        least = max(-upper_limit(-each, -worst, alpha / family), bounds[0])
+        most = min(upper_limit(each, best, alpha / family), bounds[1])
+        # Between the two without a jump; where the bootstrap cannot tell, Gaffke's bound is the narrower one.
+        low[p] = least + (1 - rare[p]) * max(low[p] - least, 0.0)
+        high[p] = most - (1 - rare[p]) * max(most - high[p], 0.0)
     unseen = 1 - (alpha / family) ** (1 / _independent(values - mean[:, None], residuals, sizes))
     low = np.minimum(low, mean - (mean - bounds[0]) * unseen)
     high = np.maximum(high, mean + (bounds[1] - mean) * unseen)
@@ -103,6 +108,20 @@ def _effective(residuals: Float64[np.ndarray, "point cluster"]) -> Float64[np.nd
     fourth = (squares**2).sum(axis=1)
     found = np.divide(squares.sum(axis=1) ** 2, fourth, out=np.zeros(len(squares)), where=fourth > 0)
     return np.where(squares.max(axis=1, initial=0.0) > CHANGED**2, found, 0.0)
+
+
+def _moved(
+    sums: Float64[np.ndarray, "point cluster"], sizes: Float64[np.ndarray, "cluster"]
+) -> Float64[np.ndarray, "point"]:
+    """How many clusters have another mean than the middle one: those that changed, if few did."""
+    means = sums / sizes
+    middle = np.median(means, axis=1, keepdims=True)
+    return (np.abs(means - middle) > CHANGED).sum(axis=1).astype(np.float64)
+
+
+def _share(found: Float64[np.ndarray, "point"], between: tuple[float, float]) -> Float64[np.ndarray, "point"]:
+    """1 at the first number and below, 0 at the second and above."""
+    return np.clip((between[1] - found) / (between[1] - between[0]), 0.0, 1.0)
 
 
 def _independent(
@@ -167,6 +186,15 @@ def _whole(
 def _critical(
     t: Float64[np.ndarray, "resample point"], alpha: float, *, together: bool
 ) -> Float64[np.ndarray, "point"]:
-    largest = np.sort(np.broadcast_to(t.max(axis=1, keepdims=True), t.shape) if together else t, axis=0)
-    rank = min(math.ceil((len(t) + 1) * (1 - alpha)), len(t))
-    return largest[rank - 1]
+    """The value that t exceeds with probability alpha; together: that any column exceeds, each in units of
+    its own far quantile, so that a rare point with its long tail does not widen the limits of all.
+    """
+    ordered = np.sort(t, axis=0)
+    if not together:
+        return ordered[_rank(len(t), alpha)]
+    unit = np.clip(ordered[_rank(len(t), alpha / _FAR)], 1.0, 1e6)
+    return np.sort((t / unit).max(axis=1))[_rank(len(t), alpha)] * unit
+
+
+def _rank(resamples: int, alpha: float) -> int:
+    return min(math.ceil((resamples + 1) * (1 - alpha)), resamples) - 1

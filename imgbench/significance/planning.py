@@ -73,7 +73,7 @@ def detectable(
     >>> print(detectable(np.arange(200)))  # doctest: +NORMALIZE_WHITESPACE
     With 200 clusters of queries and 1 point a search that changes nothing proves that less than 0.018 is
     lost, and no smaller margin. One that loses nothing but changes 5 % of the queries, by about 0.3 each,
-    proves a margin of 0.026 in four cases of five.
+    proves a margin of 0.025 in four cases of five.
     """
     _check(points, changed, size)
     groups, count = numbered(clusters, confidence)
