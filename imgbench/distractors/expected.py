@@ -143,6 +143,5 @@ class _Cases:
 
     def __init__(self, ranks: Ranks) -> None:
         pool, offset = ranks.distractors[ranks.query_rows], ranks.above_relevant + ranks.above_fixed
-        code = (pool * (offset.max() + 1) + offset) * (ranks.above_pool.max() + 1) + ranks.above_pool
-        _, first, self.of_pair = np.unique(code, return_index=True, return_inverse=True)
+        first, self.of_pair = laws.distinct(pool, offset, ranks.above_pool)
         self.pool, self.offset, self.above = pool[first], offset[first], ranks.above_pool[first]

@@ -70,8 +70,8 @@ def _predicted(
     parts = tail.chances(found, model)
     sums = expected.Sums(measures, ranks)
     offset = (ranks.above_relevant + ranks.above_fixed + found.above)[parts.pair]
-    # Numbers that stand for the probabilities: many parts share one, and are computed once.
-    number = np.unique(parts.chance, return_inverse=True)[1]
+    # Many parts share both, and are computed once.
+    same = laws.distinct(offset, np.unique(parts.chance, return_inverse=True)[1])[1]
     scores = np.zeros((len(sums.terms), *added.shape))
     for kind, pair in sums.kinds.items():
         place = np.full(len(ranks), -1)
@@ -79,8 +79,7 @@ def _predicted(
         part = np.flatnonzero(place[parts.pair] >= 0)
         for s, more in enumerate(added):
             new = more[found.query[parts.pair[part]]]
-            code = (new * (offset.max() + 1) + offset[part]) * (number.max() + 1) + number[part]
-            _, first, case = np.unique(code, return_index=True, return_inverse=True)
+            first, case = laws.distinct(new, same[part])
             law = laws.binomial(new[first], parts.chance[part[first]])
             each = laws.expected(law, offset[part[first]], expected.VALUES[kind[0]], kind[1])[case]
             values = np.bincount(place[parts.pair[part]], parts.weight[part] * each, minlength=len(pair))

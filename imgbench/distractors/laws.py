@@ -100,6 +100,18 @@ def expected(law: Law, offset: Cases, value: Value, cutoff: int | None = None) -
     return found
 
 
+def distinct(*columns: Cases) -> tuple[Cases, Cases]:
+    """The first row of each different combination of values, and which combination each row has."""
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        if (column != column[0]).any():
+            number = np.unique(column, return_inverse=True)[1]
+            # At most rows * rows: nothing overflows, however many images there are.
+            code = np.unique(code * (number.max() + 1) + number, return_inverse=True)[1]
+    _, first = np.unique(code, return_index=True)
+    return first, code
+
+
 def _window(law: Law) -> tuple[Cases, Cases]:
     """The counts that matter."""
     around = _WIDE * law.deviation + _RARE
