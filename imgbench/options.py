@@ -27,7 +27,7 @@ _WANTED: dict[Any, str] = {
 _MARGIN = "margin"  # a number or a text such as "1%", for all measures or in a table by measure
 
 
-def read(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
+def read(path: Path, kinds: Mapping[str, Any], command: str = "imgbench run") -> dict[str, Any]:
     """What the file says, by name. InputError for names that `kinds` lacks and for values of another type.
 
     `kinds` gives each option str, Path, int, float, bool or list[str]; one text is a list of one.
@@ -40,11 +40,11 @@ def read(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
     for name in found:
         if name not in kinds:
-            raise unknown("an option of imgbench run", name, kinds)
-    return {name: _typed(name, value, kinds[name], path) for name, value in found.items()}
+            raise unknown(f"an option of {command}", name, kinds)
+    return {name: _typed(name, value, kinds[name], path, command) for name, value in found.items()}
 
 
-def _typed(name: str, value: Any, kind: Any, path: Path) -> Any:  # noqa: ANN401  whatever TOML can say
+def _typed(name: str, value: Any, kind: Any, path: Path, command: str) -> Any:  # noqa: ANN401  TOML's values
     values: list[Any] = [value]
     if kind == list[str]:
         value = values = value if isinstance(value, list) else [value]
@@ -53,7 +53,7 @@ def _typed(name: str, value: Any, kind: Any, path: Path) -> Any:  # noqa: ANN401
     loose = name == _MARGIN and not isinstance(value, bool)
     if not all(_fits(each, kind) or (loose and _fits(each, float)) for each in values):
         wanted = 'a number, "1%", or a table of them by measure' if name == _MARGIN else _WANTED[kind]
-        raise InputError(f"{name} in {path} is {value!r}.", f"Wanted {wanted}.", "See 'imgbench run --help'.")
+        raise InputError(f"{name} in {path} is {value!r}.", f"Wanted {wanted}.", f"See '{command} --help'.")
     return Path(str(value)) if kind is Path else value
 
 

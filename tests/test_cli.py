@@ -311,3 +311,33 @@ def test_encoders_lists_every_preset() -> None:
 
     printed = run("encoders").stdout
     assert all(preset.name in printed for preset in presets.table())
+
+
+def test_tune_finds_a_point_and_proves_it(tmp_path: Path, folder: Path) -> None:
+    found = run(
+        "tune", "--corpus", "scenes:400?queries=800", "--index", "IVF8,Flat?nprobe=1,2,4,8", "--index", "SQ8",
+        "--goal", "distances", "--margin", "5%", "--out", tmp_path / "tune.json", "--cache", folder / "cache",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == f"Saved in {tmp_path / 'tune.json'}.\n"
+    saved = json.loads((tmp_path / "tune.json").read_text())
+    assert found.stdout.startswith(f"{saved['best']['key']}: ")
+    assert saved["margin_asked"] == "5%"
+    assert saved["comparison"]["verdict"] == "holds"
+    assert "of the distance computations of the full grid" in found.stdout
+
+
+def test_tune_from_a_file_and_with_wrong_options(tmp_path: Path) -> None:
+    file = tmp_path / "tune.toml"
+    file.write_text('goal = "speed"\ncorpus = "scenes:200"\n')
+    found = run("tune", file)
+    assert found.returncode == cli.WRONG
+    assert found.stderr.startswith("imgbench: 'speed' is not a goal of tuning. Known: ")
+    file.write_text('margn = "1%"')
+    said = run("tune", file).stderr
+    assert said.startswith("imgbench: 'margn' is not an option of imgbench tune. Known: batch_size,")
+    assert said.endswith("Did you mean 'margin'?\n")
+    found = run(
+        "tune", "--corpus", "scenes:400?queries=80", "--margin", "0.001", "--index", "SQ8?", "--quiet"
+    )
+    assert found.returncode == cli.WRONG

@@ -1,4 +1,4 @@
-"""The command line: `imgbench run`, `verify`, `report`, `env`, `encoders`."""
+"""The command line: `imgbench run`, `tune`, `verify`, `report`, `env`, `encoders`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from imgbench.cli.about import encoders, env
 from imgbench.cli.program import FAILED, INTERRUPTED, WRONG
 from imgbench.cli.run import run
 from imgbench.cli.saved import report_again, verify
+from imgbench.cli.tune import tune
 
 __all__ = ["FAILED", "INTERRUPTED", "WRONG", "app", "main"]
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command()(run)
+app.command()(tune)
 app.command()(verify)
 app.command("report")(report_again)
 app.command()(env)

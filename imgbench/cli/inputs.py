@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from imgbench.errors import InputError
+
+if TYPE_CHECKING:
+    from imgbench.points import Protocol
 
 OUT = Path("out")
 _OF_ENCODERS = ("device", "precision", "batch_size", "trust_remote_code")
@@ -58,7 +61,14 @@ def from_file(path: Path, command: Callable[..., object]) -> dict[str, Any]:
 
     kinds = {name: get_args(hint)[0] for name, hint in get_type_hints(command).items() if get_args(hint)}
     del kinds["file"]
-    return options.read(path, kinds)
+    return options.read(path, kinds, f"imgbench {command.__name__}")
+
+
+def protocol(options: dict[str, Any]) -> Protocol:
+    """How speeds are measured."""
+    from imgbench.points import Protocol
+
+    return Protocol(**{name: options[name] for name in ("threads", "latency_calls") if name in options})
 
 
 def subject(options: dict[str, Any]) -> tuple[Any, Any]:
@@ -83,8 +93,11 @@ def subject(options: dict[str, Any]) -> tuple[Any, Any]:
     }
 
 
-def _encoders(options: dict[str, Any]) -> list[Any]:
+def _encoders(options: dict[str, Any]) -> Any:  # noqa: ANN401  one encoder or a list, as was asked
     from imgbench.encoders.base import Encoder
 
     settings = {name: options[name] for name in _OF_ENCODERS if name in options}
-    return [Encoder.load(spec, **settings) for spec in options.get("encoder", ["scenes"])]
+    asked = options.get("encoder", "scenes")
+    if isinstance(asked, str):
+        return Encoder.load(asked, **settings)
+    return [Encoder.load(spec, **settings) for spec in asked]

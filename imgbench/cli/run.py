@@ -91,12 +91,11 @@ def run(  # noqa: PLR0917  typer's options
 
 def _benchmark(options: dict[str, Any]) -> Report:
     from imgbench.benchmark import benchmark
-    from imgbench.points import Protocol
     from imgbench.report import files
 
     files.check_writable(Path(options.get("out", OUT)))  # now, and not after hours of work
     progress = not options.get("quiet", False) and sys.stderr.isatty()
     names = {"index": "indexes", "measure": "measures"}
     settings = {names.get(name, name): options[name] for name in _SETTINGS if name in options}
-    speeds = {name: options[name] for name in ("threads", "latency_calls") if name in options}
-    return benchmark(*inputs.subject(options), protocol=Protocol(**speeds), progress=progress, **settings)
+    corpus, encoders = inputs.subject(options)
+    return benchmark(corpus, encoders, protocol=inputs.protocol(options), progress=progress, **settings)
