@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from imgbench.report import Report
     from imgbench.run import Run
     from imgbench.significance import Comparison
+    from imgbench.tuning import tune
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ _HOMES = {
     "effective_size": "imgbench.distractors",
     "embed": "imgbench.embeddings",
     "funnel": "imgbench.funnel",
+    "tune": "imgbench.tuning",
 }
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "effective_size",
     "embed",
     "funnel",
+    "tune",
 ]
 
 
