@@ -9,12 +9,18 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from scipy.stats import norm
 
-_FEW, _MANY = 10.0, 40.0  # effective clusters, as in significance.limits
-_UNSEEN = 0.1
-"""What a changed cluster loses, as long as no change was seen at all."""
+from imgbench import significance
+
+Deltas = Float64[np.ndarray, "query"]
+Groups = Int64[np.ndarray, "query"]
+
+_UNSEEN = 0.25
+"""What an unseen changed cluster is expected to lose a query, at least: searches that miss, miss wholly."""
+_MOST = 2000  # clusters whose limits are computed; beyond, limits shrink with the root of the number
+_HOPELESS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,57 +41,61 @@ class Outlook:
 @dataclass(frozen=True)
 class Forecast:
     """What the other half can prove: it has `clusters` clusters, and there even a point that changes nothing
-    is only known to lose less than `floor`. `quantile` is the normal one of a one-sided limit.
+    is only known to lose less than `floor`.
     """
 
     margin: float
     clusters: int
     floor: float
-    quantile: float
+    confidence: float = 0.95
 
-    def outlook(
-        self, sums: Float64[np.ndarray, "cluster"], sizes: Float64[np.ndarray, "cluster"], typical: float
-    ) -> Outlook:
-        """The outlook of a point whose differences sum to `sums` in clusters of `sizes` queries.
+    def outlook(self, deltas: Deltas, groups: Groups, typical: float) -> Outlook:
+        """The outlook of a point with differences `deltas` in the clusters `groups`, numbered as they come.
 
         `typical` is what a changed cluster loses on average a query, over all points of the race.
 
-        >>> nothing, sizes = np.zeros(1000), np.full(1000, 5.0)
-        >>> forecast = Forecast(margin=0.005, clusters=1000, floor=0.0037, quantile=1.96)
-        >>> round(forecast.outlook(nothing, sizes, 0.1).chance, 2)
+        >>> forecast = Forecast(margin=0.005, clusters=1000, floor=0.0037)
+        >>> round(forecast.outlook(np.zeros(1000), np.arange(1000), typical=0.1).chance, 2)
         1.0
         """
+        sizes = np.bincount(groups).astype(np.float64)
+        sums = np.bincount(groups, weights=deltas)
         mean, error = _estimate(sums, sizes, typical)
-        chance = self._chance(mean, error, sums, sizes)
-        nothing = self._chance(*_estimate(np.zeros_like(sums), sizes, typical), np.zeros_like(sums), sizes)
+        quantile = float(norm.ppf((1 + self.confidence) / 2))
+        # No limit is closer than the normal one: where that would fail, the dear ones need not be computed.
+        chance = self._chance(
+            mean, error, quantile * error * math.sqrt(len(sizes) / self.clusters), len(sizes)
+        )
+        if chance > _HOPELESS:
+            chance = self._chance(mean, error, self._half(deltas, groups), len(sizes))
+        nothing = self._chance(*_estimate(np.zeros_like(sums), sizes, typical), self.floor, len(sizes))
         return Outlook(
-            clusters=len(sums),
-            queries=int(sizes.sum()),
-            mean=float(sums.sum() / sizes.sum()),
-            low=mean - self.quantile * error,
-            high=mean + self.quantile * error,
+            clusters=len(sizes),
+            queries=len(deltas),
+            mean=float(deltas.mean()),
+            low=mean - quantile * error,
+            high=mean + quantile * error,
             chance=chance,
             # Near the floor not even a point that changes nothing has much of a chance.
             share=min(1.0, chance / max(nothing, 1e-9)),
         )
 
-    def _chance(
-        self,
-        mean: float,
-        error: float,
-        sums: Float64[np.ndarray, "cluster"],
-        sizes: Float64[np.ndarray, "cluster"],
-    ) -> float:
-        """P(lower limit on the other half > -margin), that limit being normal around mean - half.
-
-        `half` joins the error of the other half with its floor, which counts where few clusters change.
-        """
-        scale = len(sums) / self.clusters
-        effective = _effective(sums - sums.sum() / sizes.sum() * sizes) / scale
-        rare = min(max((_MANY - effective) / (_MANY - _FEW), 0.0), 1.0)
-        there = error * math.sqrt(scale)
-        half = math.hypot(self.quantile * there, rare * self.floor)
+    def _chance(self, mean: float, error: float, half: float, seen: int) -> float:
+        """P(lower limit on the other half > -margin), if that limit is normal around mean - half."""
+        there = error * math.sqrt(seen / self.clusters)
         return float(norm.cdf((mean + self.margin - half) / max(math.hypot(error, there), 1e-12)))
+
+    def _half(self, deltas: Deltas, groups: Groups) -> float:
+        """How far below the mean the limit would be if the other half were copies of these clusters."""
+        wanted, seen = min(self.clusters, _MOST), int(groups[-1]) + 1
+        whole, rest = divmod(wanted, seen)
+        part = deltas[groups < rest]
+        copies = np.concatenate([np.tile(deltas, whole), part])
+        numbers = np.concatenate(
+            [(groups + seen * np.arange(whole)[:, None]).ravel(), groups[: len(part)] + seen * whole]
+        )
+        found = significance.paired(copies[None], numbers, margin=self.margin, confidence=self.confidence)[0]
+        return (found.mean - found.low) * math.sqrt(wanted / self.clusters)
 
 
 def _estimate(
@@ -103,27 +113,20 @@ def _estimate(
     return float(mean), float(math.sqrt(count / (count - 1) * (residuals**2).sum()) / sizes.sum())
 
 
-def _effective(residuals: Float64[np.ndarray, "cluster"]) -> float:
-    squares = residuals**2
-    fourth = float((squares**2).sum())
-    return float(squares.sum()) ** 2 / fourth if fourth > 0 else 0.0
-
-
 class Changes:
     """What changed clusters lose a query: the root mean square over the points looked at."""
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[float, int]] = {}
 
-    def note(
-        self, point: int, sums: Float64[np.ndarray, "cluster"], sizes: Float64[np.ndarray, "cluster"]
-    ) -> None:
+    def note(self, point: int, deltas: Deltas, groups: Groups) -> None:
         """The latest look at a point, in place of its last."""
-        changed = np.abs(sums) > 1e-12  # noqa: PLR2004  rounding, as in significance.limits
-        self._seen[point] = float(((sums / sizes)[changed] ** 2).sum()), int(changed.sum())
+        means = np.bincount(groups, weights=deltas) / np.bincount(groups)
+        changed = np.abs(means) > 1e-12  # noqa: PLR2004  rounding, as in significance.limits
+        self._seen[point] = float((means[changed] ** 2).sum()), int(changed.sum())
 
     @property
     def typical(self) -> float:
-        """The root mean square, or 0.1 where nothing has changed yet."""
+        """The root mean square, and at least 0.25: the first changes seen may be small."""
         squares, count = map(sum, zip(*self._seen.values(), strict=True)) if self._seen else (0.0, 0)
-        return math.sqrt(squares / count) if count else _UNSEEN
+        return max(math.sqrt(squares / count), _UNSEEN) if count else _UNSEEN

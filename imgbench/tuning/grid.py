@@ -13,12 +13,12 @@ _REFINED = (1, 2, 4, 8, 16, 32)
 
 
 def default_grid(images: int, dim: int) -> list[str]:
-    """About fifty points of the families that people use, for a corpus of that size.
+    """About sixty points of the families that people use, for a corpus of that size.
 
     IVF with a quarter, one and four times the usual number of lists (the power of two next to
     2 sqrt(images), at most images / 39) and `nprobe` doubling from 1 to half of them; HNSW; scalar quantisers
-    of 16, 8, 6 and 4 bits; a product quantiser with parts of 4 dimensions, refined, unless these are fewer
-    than 8. Efforts that exceed the images are left out.
+    of 16, 8, 6 and 4 bits; product quantisers with parts of 2 dimensions, and of 4 and refined, unless these
+    are fewer than 8. Efforts that exceed the images are left out.
 
     >>> for spec in default_grid(20_000, 128):
     ...     print(spec)
@@ -32,6 +32,7 @@ def default_grid(images: int, dim: int) -> list[str]:
     SQ6
     SQ4
     IVF256,SQ8?nprobe=1,2,4,8,16,32,64,128
+    PQ64x4fs
     PQ32x4fs,RFlat?k_factor=1,2,4,8,16,32
     IVF256,PQ32x4fs,RFlat?nprobe=4,8,16,32,64&k_factor=4,16
     """
@@ -48,6 +49,7 @@ def default_grid(images: int, dim: int) -> list[str]:
     if (
         _FEWEST_PARTS <= parts <= _MOST_PARTS and images >= _FEWEST_FOR_A_LIST * 16
     ):  # PQ of 4 bits: 16 centroids
+        grid += [f"PQ{2 * parts}x4fs"] * (dim % (2 * parts) == 0)
         grid.append(f"PQ{parts}x4fs,RFlat?k_factor={_written(_REFINED)}")
         if usual >= 16:  # noqa: PLR2004  below, its ladder would be those above
             probes = [probe for probe in (4, 8, 16, 32, 64) if probe <= usual // 2]

@@ -5,7 +5,7 @@ differ in one search parameter, so that quality rises with the number. Rounds lo
 each twice the last (successive halving: Jamieson and Talwalkar, AISTATS 2016; races: Maron and Moore, NIPS
 1993). In each round and ladder the cheapest rung that is likely to hold is sought, by halving the ladder
 first and from the last rung found later. A rung that is as good as lost is dropped with all cheaper ones of
-its ladder. A point that costs more than one which already looks safe waits, and is mostly never searched.
+its ladder. A point that costs more than a likely one waits, and is mostly never searched.
 
 Nothing here knows of indexes: `Look` is any function that scores a point on the first so many clusters.
 """
@@ -16,19 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import numpy as np
-from jaxtyping import Float64
+from imgbench.tuning.chance import Changes, Deltas, Forecast, Groups, Outlook
 
-from imgbench.tuning.chance import Changes, Forecast, Outlook
-
-LIKELY, PROBABLE, SAFE = 0.5, 0.8, 0.95
-"""Shares of the best possible chance: the cheapest point that reaches each is a finalist."""
-LOST = 0.02
+LIKELY, SAFE, LOST = 0.5, 0.95, 0.02
+"""Shares of the best possible chance: the cheapest likely and the cheapest safe point are finalists."""
 FIRST = 64
 """Clusters of the first round."""
 
-Look: TypeAlias = Callable[[int, int], tuple[Float64[np.ndarray, "cluster"], Float64[np.ndarray, "cluster"]]]
-"""(point, clusters) -> sums of the differences to exact search, and sizes, of the first so many clusters."""
+Look: TypeAlias = Callable[[int, int], tuple[Deltas, Groups]]
+"""(point, clusters) -> differences to exact search of the queries of the first so many clusters, and the
+clusters, numbered from 0 as they come."""
 
 Ladder: TypeAlias = tuple[int, ...]
 
@@ -37,13 +34,14 @@ Ladder: TypeAlias = tuple[int, ...]
 class Race:
     """The state of a race; `run` it once, then ask for the `finalists`.
 
+    >>> import numpy as np
     >>> losses = np.array([-0.10, -0.02, -0.001, 0.0])  # of every query, from the cheapest rung on
     >>> def look(point, clusters):
-    ...     return np.full(clusters, 1.0) * losses[point], np.ones(clusters)
-    >>> race = Race([(0, 1, 2, 3)], look, Forecast(0.005, 1000, 0.0037, 1.96), clusters=1000)
+    ...     return np.full(clusters, losses[point]), np.arange(clusters)
+    >>> race = Race([(0, 1, 2, 3)], look, Forecast(0.005, 1000, 0.0037), clusters=1000)
     >>> race.run()
     >>> race.finalists(), sorted(race.lost), race.outlooks[2].clusters
-    ([2], [0, 1], 1000)
+    ([3, 2], [0, 1], 256)
     """
 
     ladders: Sequence[Ladder]
@@ -72,13 +70,25 @@ class Race:
                 return
 
     def finalists(self) -> list[int]:
-        """The cheapest points that are likely, probable and safe to hold, the safest first.
+        """At most three, the safest first: the cheapest likely point, the cheapest safe one, and the rung
+        above that as an insurance, because the safest of many is partly the luckiest.
 
         Where no point is even likely: the one that comes closest.
         """
-        found = [self._cheapest(level) for level in (SAFE, PROBABLE, LIKELY)]
-        chosen = sorted({point for point in found if point is not None}, reverse=True)
-        return chosen or [max(self.outlooks, key=lambda point: (self.outlooks[point].share, -point))]
+        likely, safe = self._cheapest(LIKELY), self._cheapest(SAFE)
+        chosen = {point for point in (likely, safe) if point is not None}
+        if not chosen:
+            return [self._closest()]
+        ladder = next(ladder for ladder in self.ladders if max(chosen) in ladder)
+        above = ladder[ladder.index(max(chosen)) + 1 :][:1]
+        return sorted({*chosen, *above}, reverse=True)
+
+    def _closest(self) -> int:
+        """Of the points that may yet hold the likeliest; if all are lost, the one that loses least."""
+        open_ = [point for point in self.outlooks if point not in self.lost]
+        if open_:
+            return max(open_, key=lambda point: self.outlooks[point].share)
+        return max(self.outlooks, key=lambda point: self.outlooks[point].mean)
 
     def _sizes(self) -> Iterator[int]:
         size = self.first
@@ -115,12 +125,12 @@ class Race:
         """The share of the best chance that a point has on this round's clusters."""
         known = self.outlooks.get(point)
         if known is None or known.clusters < self._seen:
-            sums, sizes = self.look(point, self._seen)
-            self._changes.note(point, sums, sizes)
-            known = self.outlooks[point] = self.forecast.outlook(sums, sizes, self._changes.typical)
+            deltas, groups = self.look(point, self._seen)
+            self._changes.note(point, deltas, groups)
+            known = self.outlooks[point] = self.forecast.outlook(deltas, groups, self._changes.typical)
         if known.share < LOST:
             self.lost |= {rung: point for rung in ladder if rung <= point and rung not in self.lost}
-        if known.share >= SAFE:
+        if known.share >= LIKELY:
             self._cap = min(self._cap, point)
         return known.share
 

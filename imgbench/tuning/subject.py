@@ -45,9 +45,6 @@ def subject(
     if isinstance(corpus, str | Path):
         corpus = Corpus.load(corpus)
     judge = _judge(corpus, measure)
-    if len(judge.measures) != 1:
-        came = f"{len(judge.measures)} measures came."
-        raise InputError(came, "Tuning keeps the loss of one.", "Pass for example measure='nDCG@10'.")
     if isinstance(encoder, Mapping):
         if len(encoder) != 1:
             came = f"{len(encoder)} vector spaces came."

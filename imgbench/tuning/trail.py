@@ -111,5 +111,4 @@ def _fate(number: int, choice: Choice, verdicts: Mapping[str, Verdict], best: Ca
     seen = choice.race.outlooks.get(number)
     if seen is not None and seen.share < LIKELY:
         return "unlikely to hold"
-    dearest = max((choice.order.index(each) for each in choice.finalists), default=-1)
-    return "costs more than a finalist" if number > dearest else "not likelier than a cheaper one"
+    return "costs more than a point that is likely to hold"

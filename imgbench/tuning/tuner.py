@@ -48,7 +48,7 @@ def tune(
     """The cheapest operating point that is proven to lose less than `margin` of `measure`.
 
     `corpus` and `encoder` as in `imgbench.benchmark`, one vector space; `indexes` are specifications with
-    grids (default: about fifty points, see `default_grid`). `goal`: latency (median of single queries on one
+    grids (default: about sixty points, see `default_grid`). `goal`: latency (median of single queries on one
     thread), throughput (batches on all threads), bytes of the index, or distances, the machine-independent
     count of comparisons. `margin` is in units of the measure, or "1%" of what exact search scores on the
     tune half.

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
-from scipy.stats import norm
 
 from imgbench import environment, significance
 from imgbench.embeddings import Embeddings
@@ -19,7 +17,7 @@ from imgbench.points import Protocol
 from imgbench.significance import Comparison, Verdict
 from imgbench.significance.margin import Margin
 from imgbench.tuning.candidates import EXACT, Candidate
-from imgbench.tuning.chance import Forecast
+from imgbench.tuning.chance import Deltas, Forecast, Groups
 from imgbench.tuning.goals import Bench, Meter
 from imgbench.tuning.halves import Half, Searches, own
 from imgbench.tuning.race import Look, Race
@@ -104,7 +102,9 @@ class Work:
             found = tuple(order[number] for number in race.finalists()) if race else ()
         self.say("timing the finalists")
         prices = bench.prices(task.goal, [EXACTLY, *found], distances, thoroughly=True)
-        return Choice(order, affordable, race, margin, cheaper(found, prices), first, prices, distances)
+        return Choice(
+            order, affordable, race, margin, cheaper(found, prices, distances), first, prices, distances
+        )
 
     def confirm(self, choice: Choice) -> list[tuple[Candidate, Comparison]]:
         """The finalists against exact search on the other half, in order, up to the first that fails."""
@@ -145,8 +145,8 @@ class Work:
         ladders: Sequence[tuple[int, ...]],
         margin: float,
     ) -> Race:
-        quantile = float(norm.ppf((1 + self.task.confidence) / 2))
-        forecast = Forecast(margin, self.task.confirm.count, self.task.floor, quantile)
+        task = self.task
+        forecast = Forecast(margin, task.confirm.count, task.floor, task.confidence)
         race = Race(ladders, _look(searches, order, self.say), forecast, self.task.tune.count)
         race.run()
         return race
@@ -155,13 +155,10 @@ class Work:
 def _look(searches: Searches, order: Sequence[Candidate], say: Say) -> Look:
     """Differences of a candidate to exact search on the first so many clusters."""
 
-    def look(
-        point: int, clusters: int
-    ) -> tuple[Float64[np.ndarray, "cluster"], Float64[np.ndarray, "cluster"]]:
+    def look(point: int, clusters: int) -> tuple[Deltas, Groups]:
         say(f"{clusters} clusters: {order[point].key}")
         deltas = searches.scores(order[point], clusters) - searches.scores(EXACTLY, clusters)
-        groups = searches.half.clusters[: len(deltas)]
-        return np.bincount(groups, weights=deltas), np.bincount(groups).astype(np.float64)
+        return deltas, searches.half.clusters[: len(deltas)]
 
     return look
 
@@ -189,14 +186,19 @@ def ranked(
     return order, [place for place in places if place], affordable
 
 
-def cheaper(finalists: Sequence[Candidate], prices: Mapping[str, float]) -> tuple[Candidate, ...]:
+def cheaper(
+    finalists: Sequence[Candidate], prices: Mapping[str, float], distances: Mapping[str, float | None]
+) -> tuple[Candidate, ...]:
     """The finalists, each cheaper than exact search and than the safer ones before it."""
     found: list[Candidate] = []
-    limit = prices[EXACT]
+
+    def cost(point: Candidate) -> tuple[float, float]:
+        return prices[point.key], distances[point.key] or 0.0
+
     for point in reversed(finalists):  # the least safe first: a safer one may cost less after all
-        while found and prices[found[-1].key] >= prices[point.key]:
+        while found and not cost(found[-1]) < cost(point):
             found.pop()
-        if prices[point.key] < limit:
+        if prices[point.key] < prices[EXACT]:
             found.append(point)
     return tuple(reversed(found))
 
