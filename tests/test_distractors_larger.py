@@ -238,6 +238,8 @@ def test_beyond_what_was_checked_there_is_no_number():
         (lambda curve: curve.extrapolate((1, 0.5)), "The sizes to extrapolate to are [1263, 2225]. They are"),
         (lambda curve: curve.extrapolate(sizes=[2000]), "The sizes to extrapolate to are [2000]."),
         (lambda curve: curve.extrapolate(model="tial"), "'tial' is not a model of larger corpora."),
+        (lambda curve: curve.extrapolate(draws=0), "draws is 0. An error is measured on some sub-corpora."),
+        (lambda curve: effective_size(curve, np.zeros(900), confidence=95), "The confidence is 95. It lies"),
         (lambda curve: curve.at(100, "RR"), "A corpus of 100 images was asked for."),
         (lambda curve: curve.at(5000, "P@1"), "'P@1' is not a measure of this curve."),
         (lambda curve: curve_of(curve.ranks, "RR").at(5000, "RR"), "A corpus of 5000 images was asked for."),

@@ -174,6 +174,7 @@ def test_memory_is_bounded_by_the_blocks(monkeypatch):
             {"pool": ["i0", "x", "y"]},
             "2 ids of the pool are not among the images, such as 'x'. The pool is a",
         ),
+        ({"threads": 0}, "threads is 0. Counting takes a thread or more."),
         ({"depth": 0}, "depth is 0. Some distractors are kept a query."),
         ({"images": np.eye(4)}, "The images came as ndarray. Wanted Embeddings"),
     ],

@@ -81,6 +81,8 @@ def effective_size(
     name = curve.measures[0] if measure is None else str(measure)
     if name not in curve.measures:
         raise unknown("a measure of this curve", name, curve.measures)
+    if not 0 < confidence < 1:
+        raise InputError(f"The confidence is {confidence}.", "It lies between 0 and 1.", "Pass 0.95.")
     score = _scores(curve, hard, name)
     sizes = _grid(curve)
     m = curve.measures.index(name)

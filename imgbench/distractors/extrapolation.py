@@ -97,6 +97,8 @@ def measured_error(
     seed: int = 0,
 ) -> Error:
     """How wrong the model is on this corpus. InputError if the pool is too small to be divided."""
+    if draws < 1:
+        raise InputError(f"draws is {draws}.", "An error is measured on some sub-corpora.", "Pass draws=4.")
     possible = tuple(factor for factor in factors if ranks.distractors.min() >= _SMALLEST * factor)
     if not possible:
         raise InputError(

@@ -103,7 +103,7 @@ def relevant_ranks(
     >>> relevant_ranks(images, queries, {"q": {"a": 1, "b": 2}}).ranks  # c comes first
     array([2, 3])
     """
-    _check(images, queries, depth)
+    _check(images, queries, depth, threads)
     judged = Qrels.coerce(qrels)
     pooled = _pooled(images, pool)
     asked, query, image, grades = _pairs(images, queries, judged)
@@ -129,7 +129,7 @@ def relevant_ranks(
     )
 
 
-def _check(images: Embeddings, queries: Embeddings, depth: int) -> None:
+def _check(images: Embeddings, queries: Embeddings, depth: int, threads: int | None) -> None:
     check_embeddings("images", images)
     check_embeddings("queries", queries)
     if images.dim != queries.dim:
@@ -137,6 +137,8 @@ def _check(images: Embeddings, queries: Embeddings, depth: int) -> None:
         raise InputError(came, "Both come from one encoder.", "Encode them again with the same one.")
     if depth < 1:
         raise InputError(f"depth is {depth}.", "Some distractors are kept a query.", f"Pass depth={DEPTH}.")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}.", "Counting takes a thread or more.", "Pass threads=None.")
 
 
 def _pooled(images: Embeddings, pool: Any) -> Bool[np.ndarray, "image"]:  # noqa: ANN401  checked here
