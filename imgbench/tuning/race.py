@@ -41,7 +41,7 @@ class Race:
     >>> race = Race([(0, 1, 2, 3)], look, Forecast(0.005, 1000, 0.0037), clusters=1000)
     >>> race.run()
     >>> race.finalists(), sorted(race.lost), race.outlooks[2].clusters
-    ([3, 2], [0, 1], 256)
+    ([3, 2], [0, 1], 1000)
     """
 
     ladders: Sequence[Ladder]
