@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from imgbench.funnel import funnel
     from imgbench.index import Index
     from imgbench.qrels import Qrels
+    from imgbench.ranks import relevant_ranks
     from imgbench.report import Report
     from imgbench.run import Run
     from imgbench.significance import Comparison
@@ -47,6 +48,7 @@ _HOMES = {
     "effective_size": "imgbench.distractors",
     "embed": "imgbench.embeddings",
     "funnel": "imgbench.funnel",
+    "relevant_ranks": "imgbench.ranks",
     "tune": "imgbench.tuning",
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "effective_size",
     "embed",
     "funnel",
+    "relevant_ranks",
     "tune",
 ]
 
