@@ -289,3 +289,5 @@ def test_a_margin_that_nothing_could_prove_is_refused_before_any_search(vectors,
     )
     assert "Pass margin=0.013 or more, or ask about 1," in said
     assert spy.searched == []
+    assert error(vectors, margin="1%", indexes=GRID[:1]).startswith("The margin is 0.00")
+    assert {spec for spec, _, rows in spy.searched if len(rows) != 64} == {"Flat"}

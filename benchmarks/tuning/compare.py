@@ -28,8 +28,8 @@ from imgbench.significance.margin import Margin
 from imgbench.tuning import Tuning, default_grid
 from imgbench.tuning.candidates import ladders, parse
 from imgbench.tuning.halves import split
+from imgbench.tuning.provable import provable
 from imgbench.tuning.trail import result
-from imgbench.tuning.tuner import provable
 from imgbench.tuning.work import Task, Work
 
 K = 10

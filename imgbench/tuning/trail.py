@@ -59,7 +59,7 @@ def _distances(work: Work, choice: Choice) -> Distances:
         found = work.meter.queries(purpose)
         return sum((each[key] or 0.0) * count for key, count in found.items() if exact == (key == EXACT))
 
-    everyone = {query for query in work.queries.ids if query in set(work.task.judge.query_ids)}
+    everyone = set(work.queries.ids).intersection(work.task.judge.query_ids)
     return Distances(
         exact=spent("race", exact=True) + spent("confirm", exact=True),
         race=spent("race", exact=False),

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from imgbench import significance
 from imgbench.corpus import Corpus
 from imgbench.embeddings import CACHE
 from imgbench.encoders.base import Encoder
-from imgbench.errors import InputError, unknown
+from imgbench.errors import unknown
 from imgbench.index import Index
 from imgbench.points import Protocol
 from imgbench.significance.margin import Margin
 from imgbench.tuning.candidates import ladders, parse
 from imgbench.tuning.goals import GOALS
 from imgbench.tuning.grid import default_grid
-from imgbench.tuning.halves import Half, split
+from imgbench.tuning.halves import split
+from imgbench.tuning.provable import check_provable, provable
 from imgbench.tuning.result import Tuning
 from imgbench.tuning.subject import Judgements, Vectors, depth, subject
 from imgbench.tuning.trail import result
@@ -64,8 +61,8 @@ def tune(
     changes nothing, an unknown goal, fewer than two points, a point that came twice.
 
     >>> found = tune(
-    ...     "scenes:400?queries=800", indexes=["IVF8,Flat?nprobe=1,2,4,8", "SQ8"], goal="distances",
-    ...     margin=0.05, cache=getfixture("tmp_path"),
+    ...     "scenes:150?queries=300", indexes=["IVF8,Flat?nprobe=1,2,4,8", "SQ8"], goal="distances",
+    ...     margin=0.15, cache=getfixture("tmp_path"),
     ... )
     >>> found.best.key, found.comparison.verdict.value
     ('IVF8,Flat?nprobe=4', 'holds')
@@ -102,26 +99,3 @@ def tune(
         # Only now, with everything decided, is the other half looked at.
         compared = work.confirm(choice)
     return result(work, choice, compared, [str(notice) for notice in space.notices if notice.count])
-
-
-def provable(half: Half, confidence: float, seed: int) -> float:
-    """The smallest margin that the half can prove: for a search that changes nothing."""
-    nothing = np.zeros((1, len(half.rows)))
-    found = significance.paired(nothing, half.clusters, margin=0.0, confidence=confidence, seed=seed)
-    return -found[0].low
-
-
-def check_provable(margin: float, floor: float, half: Half, confidence: float, seed: int) -> None:
-    """InputError where no result on the half could hold."""
-    if margin > floor:
-        return
-    nothing = np.zeros((1, len(half.rows)))
-    found = significance.paired(nothing, half.clusters, margin=margin, confidence=confidence, seed=seed)[0]
-    step = 10.0 ** (math.floor(math.log10(floor)) - 1)
-    least = math.ceil(floor / step + 1e-9) * step
-    more = f", or ask about {2 * found.clusters_needed:,} images" if found.clusters_needed else ""
-    raise InputError(
-        f"The margin is {margin:g}, and {half.count:,} clusters of queries are left to confirm.",
-        f"They cannot prove a loss below {least:.2g}, not even of a search that changes nothing.",
-        f"Pass margin={least:.2g} or more{more}.",
-    )

@@ -20,6 +20,7 @@ from imgbench.tuning.candidates import EXACT, Candidate
 from imgbench.tuning.chance import Deltas, Forecast, Groups
 from imgbench.tuning.goals import Bench, Meter
 from imgbench.tuning.halves import Half, Searches, own
+from imgbench.tuning.provable import check_provable
 from imgbench.tuning.race import Look, Race
 
 Say: TypeAlias = Callable[[str], None]
@@ -136,7 +137,9 @@ class Work:
         half = searches.half
         first = half.count if self.task.margin.relative else min(half.count, Race.first)
         exact = float(searches.scores(EXACTLY, first).mean())
-        return self.task.margin.absolute(exact, self.task.judge.names[0])
+        margin = self.task.margin.absolute(exact, self.task.judge.names[0])
+        check_provable(margin, self.task.floor, self.task.confirm, self.task.confidence, self.task.seed)
+        return margin
 
     def _race(
         self,
