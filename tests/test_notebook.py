@@ -63,7 +63,7 @@ def test_pictures_and_the_plot_are_displayed(executed):
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert any("image/png" in output.data for output in outputs(executed, "report.pareto()"))
 
 
