@@ -1,4 +1,4 @@
-"""From a search to its figures: ordering, TREC files, measures, intervals."""
+"""From a search to its figures: ordering, TREC files, measures."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pytest
-import scipy.stats
 from pytest_benchmark.fixture import BenchmarkFixture
 from speed_inputs import CAPTIONS, PHOTOS, Sides, image_names, query_names, search_result, timed
 
 from imgbench.evaluator import DEFAULT_MEASURES, Evaluator
 from imgbench.qrels import Qrels
 from imgbench.run import Run
-from imgbench.significance import mean_interval, paired
-
-POINTS, RESAMPLES = 40, 2000  # imgbench resamples as often
 
 
 @pytest.fixture(scope="module")
@@ -121,44 +117,3 @@ def writing(
 @pytest.mark.parametrize("side", ["imgbench", "a loop over hits"])
 def test_writing(side: str, writing: Sides, benchmark: BenchmarkFixture) -> None:
     timed(benchmark, writing[side])
-
-
-def scipy_bootstrap(deltas: np.ndarray, clusters: np.ndarray) -> list[tuple[float, float, float]]:
-    """Mean and percentile interval of each point, resampling clusters by scipy."""
-    sizes, found = np.bincount(clusters).astype(float), []
-    for row in deltas:
-        sums = np.bincount(clusters, weights=row)
-        drawn = scipy.stats.bootstrap(
-            (sums, sizes),
-            lambda s, n, axis=-1: s.sum(axis=axis) / n.sum(axis=axis),
-            paired=True, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0),
-        )  # fmt: skip
-        found.append((float(sums.sum() / sizes.sum()), *drawn.confidence_interval))
-    return found
-
-
-@pytest.fixture(scope="module")
-def differences() -> Sides:
-    """nDCG-like changes of 40 points: in some of the photos, all captions of one alike."""
-    rng = np.random.default_rng(0)
-    clusters = np.arange(PHOTOS).repeat(CAPTIONS)
-    hit = rng.random((POINTS, PHOTOS)) < np.linspace(0.1, 0.4, POINTS)[:, None]
-    deltas = -(hit.repeat(CAPTIONS, axis=1) * rng.random((POINTS, len(clusters))) * 0.3)
-    # One point at a time, where simultaneous limits are plain ones, both must say the same.
-    for mine, (mean, low, high) in zip(
-        mean_interval(deltas[:2], clusters, bounds=(-1.0, 1.0)),
-        scipy_bootstrap(deltas[:2], clusters),
-        strict=True,
-    ):
-        assert mine.mean == pytest.approx(mean, abs=1e-12)
-        assert (mine.low, mine.high) == pytest.approx((low, high), abs=0.1 * (high - low))
-    return {
-        "imgbench": lambda: paired(deltas, clusters, margin=0.005),
-        "scipy.stats.bootstrap a point": lambda: scipy_bootstrap(deltas, clusters),
-    }
-
-
-@pytest.mark.benchmark(group="intervals of 40 paired differences, 10,725 queries in 2,145 clusters")
-@pytest.mark.parametrize("side", ["imgbench", "scipy.stats.bootstrap a point"])
-def test_differences(side: str, differences: Sides, benchmark: BenchmarkFixture) -> None:
-    timed(benchmark, differences[side])
