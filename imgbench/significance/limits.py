@@ -2,15 +2,25 @@
 
 The unit is the cluster (the five captions of one photo are no five independent questions; Miller 2024,
 arXiv 2411.00640). With cluster sums S_c and sizes n_c the estimate is sum S_c / sum n_c, and its error comes
-from the residuals e_c = S_c - mean * n_c. Two bounds are blended, by how many clusters carry the variance:
+from the residuals e_c = S_c - mean * n_c. Two bounds are blended, by how many clusters changed and how many
+of them carry the variance:
 
-- many: bootstrap-t over clusters (Efron and Tibshirani 1993, chapter 12), because losses are skewed, with the
-  largest statistic over all points in each resample (max-T: Westfall and Young 1993; for retrieval: Boytsov,
-  Belova and Westfall, SIGIR 2013);
+- many: bootstrap-t over clusters (Efron and Tibshirani 1993, chapter 12), because losses are skewed. Over
+  several points the largest statistic of each resample counts (max-T: Westfall and Young 1993; for retrieval:
+  Boytsov, Belova and Westfall, SIGIR 2013), each in units of its own tail. A variance that few clusters carry
+  is itself uncertain: the limits are widened by Student's quantile over the normal one, with (sum e^2)^2 /
+  sum e^4 degrees of freedom (half of what Satterthwaite 1946 gives; his own let `mixed` worlds fail).
 - few: a resampling sees only what happened. Gaffke's bound (2005; Learned-Miller and Thomas 2019, arXiv
   1905.06208) adds one unseen cluster with the worst possible change and weighs all by a Dirichlet
   distribution. If nothing changed in C clusters it is the exact binomial bound 1 - alpha^(1/C), about
   3.7 / C: the "rule of three". Bonferroni over points.
+
+No limit is nearer to the mean than 1 - alpha^(1/n) of the way to the worst possible mean, n being the queries
+divided by their design effect: where all changes were small, a large one may still have stayed unseen.
+
+How often this is wrong stands in benchmarks/calibration, with the script: over 468 kinds of worlds (clusters
+of 1 to 10, correlation 0 to 0.6, 0.1 % to 20 % of the queries changed) a loss at the margin passed as `holds`
+in at most 4 % of the worlds of any kind and in 0.9 % on average; a t interval over queries, in up to 95 %.
 """
 
 from __future__ import annotations
@@ -32,7 +42,7 @@ _CHUNK = 250  # resamples at once: 10,000 clusters x 250 x 8 bytes = 20 MB
 # Below the first number of clusters only Gaffke's bound, above the second only the bootstrap:
 _EFFECTIVE = 2.0, 6.0  # clusters that carry the variance
 _MOVED = 8.0, 16.0  # clusters that differ from most: a resample without any of them has no spread
-_FAR = 5.0
+_FAR = 5.0  # a point's unit is the quantile that its statistic exceeds five times more rarely than alpha
 CHANGED = 1e-12
 """Smaller differences are rounding."""
 
@@ -88,11 +98,7 @@ def limits(
         low[common] = np.maximum(mean[common] - found[0] * wider, bounds[0])
         high[common] = np.minimum(mean[common] + found[1] * wider, bounds[1])
     for p in np.flatnonzero(rare > 0):
-        each = mean[p] + residuals[p] / sizes.mean()  # its mean over clusters is the estimate
-        # A cluster of the largest size, wholly changed, is the worst that may be unseen.
-        worst, best = (mean[p] + (bound - mean[p]) * sizes.max() / sizes.mean() for bound in bounds)
-        least = max(-upper_limit(-each, -worst, alpha / family), bounds[0])
-        most = min(upper_limit(each, best, alpha / family), bounds[1])
+        least, most = _gaffke(float(mean[p]), residuals[p], sizes, bounds, alpha / family)
         # Between the two without a jump; where the bootstrap cannot tell, Gaffke's bound is the narrower one.
         low[p] = least + (1 - rare[p]) * max(low[p] - least, 0.0)
         high[p] = most - (1 - rare[p]) * max(most - high[p], 0.0)
@@ -100,6 +106,21 @@ def limits(
     low = np.minimum(low, mean - (mean - bounds[0]) * unseen)
     high = np.maximum(high, mean + (bounds[1] - mean) * unseen)
     return Limits(mean, low, high, rare)
+
+
+def _gaffke(
+    mean: float,
+    e: Float64[np.ndarray, "cluster"],
+    sizes: Float64[np.ndarray, "cluster"],
+    bounds: tuple[float, float],
+    alpha: float,
+) -> tuple[float, float]:
+    """Gaffke's lower and upper limit of one point."""
+    each = mean + e / sizes.mean()  # its mean over clusters is the estimate
+    # A cluster of the largest size, wholly changed, is the worst that may be unseen.
+    worst, best = (mean + (bound - mean) * float(sizes.max() / sizes.mean()) for bound in bounds)
+    low, high = -upper_limit(-each, -worst, alpha), upper_limit(each, best, alpha)
+    return max(low, bounds[0]), min(high, bounds[1])
 
 
 def _effective(residuals: Float64[np.ndarray, "point cluster"]) -> Float64[np.ndarray, "point"]:
