@@ -169,6 +169,11 @@ def test_a_rich_grid_is_searched_for_a_fifth_or_less(vectors):
     )
 
 
+def test_a_full_grid_would_time_every_point(by_distances, vectors):
+    timed, untimed = tuned(vectors, goal="latency").distances.full_grid, by_distances.distances.full_grid
+    assert timed == pytest.approx(untimed * (1 + QUICK.latency_calls / (2 * PHOTOS)))
+
+
 @pytest.mark.parametrize("goal", ["distances", "bytes"])
 def test_the_same_seed_gives_the_same_answer(goal, vectors):
     one, two = tuned(vectors, goal=goal, seed=5), tuned(vectors, goal=goal, seed=5)

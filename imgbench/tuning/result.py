@@ -64,8 +64,8 @@ class Distances:
 
     `exact`: exact search on both halves. `race`, `confirm`: candidates on the tune half and finalists on the
     confirm half. `cost`: searches that were timed or counted. `full_grid`: exact search and every candidate
-    once over all queries, without any timing. `uncounted`: points that FAISS does not count and that are
-    missing from all sums.
+    once over all queries and, for latency and throughput, timed by the same protocol. `uncounted`: points
+    that FAISS does not count and that are missing from all sums.
     """
 
     exact: float

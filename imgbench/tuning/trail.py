@@ -9,7 +9,7 @@ from imgbench.tuning.candidates import EXACT, Candidate
 from imgbench.tuning.goals import GOALS, natural
 from imgbench.tuning.race import LIKELY
 from imgbench.tuning.result import Best, Distances, Finalist, Trial, Tuning
-from imgbench.tuning.work import Choice, Work
+from imgbench.tuning.work import Choice, Task, Work
 
 Compared = Sequence[tuple[Candidate, Comparison]]
 
@@ -65,9 +65,16 @@ def _distances(work: Work, choice: Choice) -> Distances:
         race=spent("race", exact=False),
         cost=spent("cost", exact=False) + spent("cost", exact=True),
         confirm=spent("confirm", exact=False),
-        full_grid=len(everyone) * sum(value or 0.0 for value in each.values()),
+        full_grid=(len(everyone) + _timed(work.task, len(everyone)))
+        * sum(value or 0.0 for value in each.values()),
         uncounted=tuple(key for key, value in each.items() if value is None),
     )
+
+
+def _timed(task: Task, queries: int) -> int:
+    """Queries that a full grid would time at each point, to know what it costs."""
+    batches = queries * (1 + task.protocol.throughput_repeats)
+    return {"latency": task.protocol.latency_calls, "throughput": batches}.get(task.goal, 0)
 
 
 def _uncounted(distances: Distances) -> list[str]:
