@@ -20,7 +20,8 @@ divided by their design effect: where all changes were small, a large one may st
 
 How often this is wrong stands in benchmarks/calibration, with the script: over 468 kinds of worlds (clusters
 of 1 to 10, correlation 0 to 0.6, 0.1 % to 20 % of the queries changed) a loss at the margin passed as `holds`
-in at most 4 % of the worlds of any kind and in 0.9 % on average; a t interval over queries, in up to 95 %.
+in at most 4 % of the worlds of any kind and in 0.9 % on average; by a t interval over queries, in up to 91 %
+and 24 % on average.
 """
 
 from __future__ import annotations

@@ -46,11 +46,12 @@ class Comparison(Interval):
     """The mean difference of one point, its simultaneous limits, and what they say about the margin.
 
     `margin`: the loss that would be acceptable, in units of the measure. `clusters_needed`: for an
-    inconclusive point, about how many clusters in all would decide it if the difference stayed what it is
-    (None: no number would). `changed`: how many queries differ at all, in any build. `method`: where the
-    limits come from. `build_spread`: the standard deviation of the mean difference between the `builds`
-    builds; `queries`: the limits that would hold for these builds, were they the only ones. `clusters`: how
-    many clusters the queries form; `confidence`: that of all limits of one call at once.
+    inconclusive point, about how many clusters in all would decide it if the difference stayed what it is: so
+    many decide in half of the cases or more (None: no number would). `changed`: how many queries differ at
+    all, in any build. `method`: where the limits come from. `build_spread`: the standard deviation of the
+    mean difference between the `builds` builds; `queries`: the limits that would hold for these builds, were
+    they the only ones. `clusters`: how many clusters the queries form; `confidence`: that of all limits of
+    one call at once.
     """
 
     verdict: Verdict
