@@ -6,8 +6,7 @@ import itertools
 import math
 import shlex
 import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,9 +21,11 @@ from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError
 from imgbench.evaluator import DEFAULT_MEASURES, Evaluator
 from imgbench.extras import Extras
+from imgbench.grids import default_indexes
 from imgbench.index import Index, IndexSpec, compile_options
 from imgbench.outcome import Outcome
-from imgbench.points import Points, Protocol, Say, measure
+from imgbench.points import Points, Protocol, measure
+from imgbench.progress import Say, telling
 from imgbench.report import Report
 from imgbench.significance import Detectable, Margin
 from imgbench.spaces import Space
@@ -38,34 +39,10 @@ BASELINE = "Flat"
 MARGIN = 0.005
 CONFIDENCE = 0.95
 SCHEMA = 1
-_FEWEST_FOR_A_LIST = 39  # images a list, below which FAISS's k-means warns
-_MANY_LISTS = 64
-_FEWEST_PARTS = 8
 _MOST_BUILDS = 100
 
 Labels: TypeAlias = Mapping[str, Mapping[str, str]]
 """The name of a way to part the queries, and in it the label of each query id."""
-
-
-def default_indexes(images: int, dim: int) -> list[str]:
-    """The grid of a benchmark that was asked for none: exact search and the families that people use most.
-
-    `nlist` is the power of two next to 2 sqrt(images), and at most images / 39, the fewest that FAISS trains
-    without a warning. The product quantiser cuts vectors into parts of 4 dimensions, or the next larger that
-    divides `dim`; it is left out where that gives fewer than 8 parts.
-
-    >>> default_indexes(20_000, 128)
-    ['Flat', 'IVF256,Flat?nprobe=1,4,16', 'HNSW32?efSearch=16,64', 'SQ8', 'PQ32x4fs,RFlat?k_factor=1,8']
-    >>> default_indexes(500, 27)
-    ['Flat', 'IVF8,Flat?nprobe=1,2,4', 'HNSW32?efSearch=16,64', 'SQ8']
-    """
-    power = round(np.log2(2 * np.sqrt(images)))
-    nlist = 2 ** max(0, min(power, int(np.log2(max(1, images / _FEWEST_FOR_A_LIST)))))
-    shares = (256, 64, 16) if nlist >= _MANY_LISTS else (8, 4, 2)
-    probes = ",".join(map(str, sorted({max(1, nlist // share) for share in shares})))
-    parts = max(part for part in range(1, dim + 1) if dim % part == 0 and part <= max(1, dim // 4))
-    quantised = [f"PQ{parts}x4fs,RFlat?k_factor=1,8"] if parts >= _FEWEST_PARTS else []
-    return [BASELINE, f"IVF{nlist},Flat?nprobe={probes}", "HNSW32?efSearch=16,64", "SQ8", *quantised]
 
 
 def benchmark(
@@ -135,7 +112,7 @@ def benchmark(
     plan = task.detectable(len(subject.dims))
     if progress:
         print(plan, file=sys.stderr)  # noqa: T201  before hours of work
-    with _teller(progress=progress) as say:
+    with telling(progress=progress) as say:
         return task.report([task.measured(space, say) for space in subject.spaces], plan)
 
 
@@ -277,15 +254,3 @@ def _command() -> str:
     program = Path(sys.argv[0]) if sys.argv else Path()
     ours = program.stem == "imgbench" or program.parts[-2:] == ("cli", "__main__.py")
     return shlex.join(["imgbench", *sys.argv[1:]]) if ours else "imgbench.benchmark(...)"
-
-
-@contextmanager
-def _teller(*, progress: bool) -> Generator[Say]:
-    """Says on standard error what is being done: one line that is written over, also in a notebook."""
-    if not progress:
-        yield lambda _: None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=0, bar_format="{desc} [{elapsed}]", leave=False) as line:
-        yield line.set_description_str

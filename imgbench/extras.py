@@ -10,7 +10,8 @@ from imgbench.distractors.expected import closed_forms
 from imgbench.errors import InputError
 from imgbench.evaluator import Evaluator
 from imgbench.funnel import Steps, exact_steps, index_steps
-from imgbench.points import Points, Say
+from imgbench.points import Points
+from imgbench.progress import Say
 from imgbench.spaces import Space
 
 

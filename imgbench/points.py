@@ -14,9 +14,8 @@ from imgbench.embeddings import Embeddings
 from imgbench.errors import InputError
 from imgbench.index import Index, IndexSpec
 from imgbench.index.spec import Number
+from imgbench.progress import Say
 from imgbench.run import Run
-
-Say = Callable[[str], None]
 
 _MOST_THREADS = 1024  # OpenMP ends the process where the system refuses it a thread
 

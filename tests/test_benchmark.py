@@ -12,7 +12,7 @@ import pytrec_eval
 
 import imgbench as ib
 from imgbench import Corpus, Embeddings, Encoder, InputError, Qrels, Report, benchmark, extras
-from imgbench.benchmark import default_indexes
+from imgbench.grids import default_indexes
 from imgbench.points import Protocol
 
 QUICK = Protocol(latency_calls=20, throughput_repeats=1, threads=2)

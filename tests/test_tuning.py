@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import imgbench as ib
+from imgbench.grids import default_grid
 from imgbench.index import Index
 from imgbench.points import Protocol
-from imgbench.tuning import GOALS, default_grid, tune, work
+from imgbench.tuning import GOALS, tune, work
 from imgbench.tuning.candidates import ladders, parse
 from imgbench.tuning.halves import split
 
@@ -275,7 +276,7 @@ def test_bad_input_is_three_short_sentences(vectors):
     )
     assert error(vectors, margin=2.0).startswith("The margin for nDCG@10 is 2 and exact search scores")
     assert error(vectors, confidence=2.0).startswith("The confidence is 2.0.")
-    assert error(vectors, k=5).startswith("k is 5. nDCG@10 looks at 10 of 3,000 images.")
+    assert error(vectors, k=5).startswith("k is 5. The measures look at 10 images.")
     assert error((dict(list(qrels.items())[:38]), images, queries)) == (
         "There are 19 clusters of queries. Two halves need 10 each. Ask about more images."
     )

@@ -21,11 +21,12 @@ import numpy as np
 from worlds import WORLDS, World
 
 from imgbench import environment, significance
+from imgbench.grids import default_grid
 from imgbench.index import Index, IndexSpec
 from imgbench.points import Protocol
 from imgbench.significance import Comparison, Verdict
 from imgbench.significance.margin import Margin
-from imgbench.tuning import Tuning, default_grid
+from imgbench.tuning import Tuning
 from imgbench.tuning.candidates import ladders, parse
 from imgbench.tuning.halves import split
 from imgbench.tuning.provable import provable

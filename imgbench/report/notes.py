@@ -72,6 +72,29 @@ def _detectable(results: Results) -> list[str]:
 
 
 _METHODS = {
+    "bootstrap-t": "bootstrap-t over clusters, simultaneous by max-T, wider where few clusters differ",
+    "bootstrap-t and Gaffke": "between that and Gaffke's bound, because few clusters changed",
+    "Gaffke": "Gaffke's bound, exact binomial if nothing changed, because hardly any cluster did",
+}
+
+
+def _detectable(results: Results) -> list[str]:
+    """What the corpus can prove, and a warning where the margin is below that."""
+    plan = results["corpus"].get("detectable")
+    if not plan:
+        return []
+    measure = primary(results)
+    margin = results["margin"].get(measure, 1.0)
+    if margin > min(plan["floor"], plan["typical"]):
+        return [plan["told"]]
+    warning = (
+        f"Warning: a margin of {margin:.3g} is hardly ever proven for {measure} here, not even for a search "
+        "that changes nothing. Ask more queries about other images, or choose a larger margin."
+    )
+    return [plan["told"], warning]
+
+
+_METHODS = {
     "bootstrap-t": "studentised bootstrap over clusters, simultaneous by max-T",
     "bootstrap-t and Gaffke": "that bootstrap blended into Gaffke's bound, as few clusters changed",
     "Gaffke": "Gaffke's bound, which assumes the worst of what few or no changes cannot show",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from imgbench.tuning.goals import GOALS
-from imgbench.tuning.grid import default_grid
 from imgbench.tuning.result import Best, Distances, Finalist, Trial, Tuning
 from imgbench.tuning.tuner import tune
 
-__all__ = ["GOALS", "Best", "Distances", "Finalist", "Trial", "Tuning", "default_grid", "tune"]
+__all__ = ["GOALS", "Best", "Distances", "Finalist", "Trial", "Tuning", "tune"]

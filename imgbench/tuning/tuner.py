@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 from imgbench.corpus import Corpus
 from imgbench.embeddings import CACHE
 from imgbench.encoders.base import Encoder
-from imgbench.errors import unknown
+from imgbench.errors import InputError, unknown
+from imgbench.evaluator import Evaluator
+from imgbench.grids import default_grid
 from imgbench.index import Index
 from imgbench.points import Protocol
+from imgbench.progress import telling
 from imgbench.significance.margin import Margin
+from imgbench.subject import Judgements, Subject, Vectors
 from imgbench.tuning.candidates import ladders, parse
 from imgbench.tuning.goals import GOALS
-from imgbench.tuning.grid import default_grid
 from imgbench.tuning.halves import split
 from imgbench.tuning.provable import check_provable, provable
 from imgbench.tuning.result import Tuning
-from imgbench.tuning.subject import Judgements, Vectors, depth, subject
 from imgbench.tuning.trail import result
-from imgbench.tuning.work import Task, Work, teller
+from imgbench.tuning.work import Task, Work
 
 if TYPE_CHECKING:
     from ir_measures import Measure
@@ -45,9 +47,9 @@ def tune(
     """The cheapest operating point that is proven to lose less than `margin` of `measure`.
 
     `corpus` and `encoder` as in `imgbench.benchmark`, one vector space; `indexes` are specifications with
-    grids (default: about sixty points, see `default_grid`). `goal`: latency (median of single queries on one
-    thread), throughput (batches on all threads), bytes of the index, or distances, the machine-independent
-    count of comparisons. `margin` is in units of the measure, or "1%" of what exact search scores on the
+    grids (default: about sixty points, see `imgbench.grids`). `goal`: latency (median of single queries on
+    one thread), throughput (batches on all threads), bytes of the index, or distances, the
+    machine-independent count of comparisons. `margin` is in units of the measure, or "1%" of what exact search scores on the
     tune half.
 
     The queries are split by cluster (image) into two halves. On the first a race picks up to three finalists
@@ -70,32 +72,44 @@ def tune(
     if goal not in GOALS:
         raise unknown("a goal of tuning", goal, GOALS)
     asked = Margin.parse(margin)
-    about = subject(corpus, encoder, measure, cache, progress=progress)
-    specs = parse(default_grid(about.images, about.dim) if indexes is None else indexes)
+    subject = Subject.of(corpus, encoder, measures=[measure], cache=cache, progress=progress)
+    judge, images, dim = _alone(subject)
+    specs = parse(default_grid(images, dim) if indexes is None else indexes)
     for spec in specs:
-        Index.check(spec, dim=about.dim, images=about.images, seed=seed)
-    halves = split(about.judge.clusters, seed)
+        Index.check(spec, dim=dim, images=images, seed=seed)
+    halves = split(judge.clusters, seed)
     floor = provable(halves[1], confidence, seed)
     if not asked.relative:
         check_provable(asked.value, floor, halves[1], confidence, seed)
     task = Task(
-        judge=about.judge,
+        judge=judge,
         specs=specs,
         ladders=tuple(map(tuple, ladders(specs))),
         goal=goal,
         margin=asked,
         confidence=confidence,
-        k=depth(about.judge, k, about.images),
+        k=subject.depth(k),
         seed=seed,
         protocol=protocol or Protocol(),
         tune=halves[0],
         confirm=halves[1],
         floor=floor,
     )
-    with teller(progress=progress) as say:
-        space = about.space()
+    with telling(progress=progress) as say:
+        (space,) = subject.spaces
         work = Work.begin(task, space.images, space.queries, say)
         choice = work.choose()
         # Only now, with everything decided, is the other half looked at.
         compared = work.confirm(choice)
     return result(work, choice, compared, [str(notice) for notice in space.notices if notice.count])
+
+
+def _alone(subject: Subject) -> tuple[Evaluator, int, int]:
+    """The judgements, images and dimensions; InputError for several measures or vector spaces."""
+    if len(subject.judge.measures) != 1:
+        came = f"{len(subject.judge.measures)} measures came."
+        raise InputError(came, "Tuning keeps the loss of one.", "Pass for example measure='nDCG@10'.")
+    if len(subject.dims) != 1:
+        came = f"{len(subject.dims)} vector spaces came."
+        raise InputError(came, "Tuning takes one.", 'Pass one encoder, or {"name": (images, queries)}.')
+    return subject.judge, subject.about["images"], subject.dims[0]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from imgbench.embeddings import Embeddings
 from imgbench.evaluator import Evaluator
 from imgbench.index import Index, IndexSpec
 from imgbench.points import Protocol
+from imgbench.progress import Say
 from imgbench.significance import Comparison, Verdict
 from imgbench.significance.margin import Margin
 from imgbench.tuning.candidates import EXACT, Candidate
@@ -22,8 +21,6 @@ from imgbench.tuning.goals import Bench, Meter
 from imgbench.tuning.halves import Half, Searches, own
 from imgbench.tuning.provable import check_provable
 from imgbench.tuning.race import Look, Race
-
-Say: TypeAlias = Callable[[str], None]
 
 EXACTLY = Candidate(EXACT, EXACT, {})
 """Exact search as a point."""
@@ -204,15 +201,3 @@ def cheaper(
         if prices[point.key] < prices[EXACT]:
             found.append(point)
     return tuple(reversed(found))
-
-
-@contextmanager
-def teller(*, progress: bool) -> Generator[Say]:
-    """Says on standard error what is being done: one line that is written over."""
-    if not progress:
-        yield lambda _: None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=0, bar_format="{desc} [{elapsed}]", leave=False) as line:
-        yield line.set_description_str
