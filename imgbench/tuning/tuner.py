@@ -49,8 +49,8 @@ def tune(
     `corpus` and `encoder` as in `imgbench.benchmark`, one vector space; `indexes` are specifications with
     grids (default: about sixty points, see `imgbench.grids`). `goal`: latency (median of single queries on
     one thread), throughput (batches on all threads), bytes of the index, or distances, the
-    machine-independent count of comparisons. `margin` is in units of the measure, or "1%" of what exact search scores on the
-    tune half.
+    machine-independent count of comparisons. `margin` is in units of the measure, or "1%" of what exact
+    search scores on the tune half.
 
     The queries are split by cluster (image) into two halves. On the first a race picks up to three finalists
     with few searches. On the second, which nobody has looked at, they are compared with exact search, the
