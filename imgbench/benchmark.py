@@ -98,7 +98,7 @@ def benchmark(
         subject.about,
         _specs(indexes, subject.about["images"], subject.dims),
         subject.judge.margins(margin),
-        subject.depth(k),
+        subject.judge.depth(k, subject.about["images"]),
         confidence,
         _builds(builds),
         _strata(subject, strata),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MEASURES = ("nDCG@10", "AP@10", "R@10", "P@10")
 _GIVEN = "The clusters were given."
+DEPTH = 100
+"""Hits a query where a measure has no cutoff."""
 
 
 class Evaluator:
@@ -170,6 +172,23 @@ class Evaluator:
             name: bound.absolute(float(scores.mean()), name)
             for (name, bound), scores in zip(self.margins(margin).items(), exact, strict=True)
         }
+
+    def depth(self, k: int | None, images: int) -> int:
+        """The depth of a search among so many images: as deep as the measures look, unless `k` is deeper.
+
+        100 where a measure has no cutoff. InputError for a k beyond the images, or less than a measure needs.
+        """
+        cutoffs = [int(measure["cutoff"]) for measure in self.measures if "cutoff" in measure.params]
+        deepest = min(max(cutoffs, default=1), images)
+        if k is None:
+            return max(deepest, min(DEPTH, images)) if len(cutoffs) < len(self.measures) else deepest
+        if not isinstance(k, int) or not 1 <= k <= images:  # pyright: ignore[reportUnnecessaryIsInstance]
+            came, wanted = f"k is {k!r}.", f"The corpus has {images:,} images."
+            raise InputError(came, wanted, f"Choose k from 1 to {images:,}.")
+        if k < deepest:
+            wanted = f"The measures look at {deepest} images."
+            raise InputError(f"k is {k}.", wanted, f"Choose k from {deepest}, or leave it out.")
+        return k
 
     def _check_comparable(self, runs: Sequence[Run], truth: Run) -> None:
         queries = set(truth.query_ids)

@@ -18,9 +18,6 @@ from imgbench.spaces import Space, embedded, given, models, without_vector
 if TYPE_CHECKING:
     from ir_measures import Measure
 
-DEPTH = 100
-"""Hits a query where a measure has no cutoff."""
-
 Judgements: TypeAlias = Qrels | Mapping[str, Mapping[str, int]]
 Vectors: TypeAlias = Mapping[str, tuple[Embeddings, Embeddings]]
 """The name of a vector space, its images and its queries."""
@@ -75,25 +72,6 @@ class Subject:
         loaded = models(encoders)
         spaces = (embedded(corpus, model, cache, progress=progress, whole=whole) for model in loaded)
         return cls(judge, _about(corpus, judge, None), texts, tuple(model.dim for model in loaded), spaces)
-
-    def depth(self, k: int | None) -> int:
-        """The depth of every search: as deep as the measures look, unless the caller asks for more."""
-        images, measures = self.about["images"], self.judge.measures
-        cutoffs = [int(measure["cutoff"]) for measure in measures if "cutoff" in measure.params]
-        deepest = min(max(cutoffs, default=1), images)
-        if k is None:
-            return max(deepest, min(DEPTH, images)) if len(cutoffs) < len(measures) else deepest
-        if not isinstance(k, int) or not 1 <= k <= images:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InputError(
-                f"k is {k!r}.", f"The corpus has {images:,} images.", f"Choose k from 1 to {images:,}."
-            )
-        if k < deepest:
-            raise InputError(
-                f"k is {k}.",
-                f"The measures look at {deepest} images.",
-                f"Choose k from {deepest}, or leave it out.",
-            )
-        return k
 
 
 def _judge(corpus: Corpus | Judgements, measures: Sequence[str | Measure]) -> Evaluator:

@@ -29,8 +29,6 @@ from imgbench.index.spec import Number
 
 __all__ = ["Funnel", "Step", "Steps", "exact_steps", "funnel", "funnel_of", "funnels_of", "index_steps"]
 
-_DEPTH = 10  # hits a query where a measure has no cutoff
-
 
 def funnel(
     index: Index | IndexSpec | str,
@@ -53,14 +51,14 @@ def funnel(
     `images` and `queries` are as they are stored. What they were before, in full precision or with more
     dimensions, comes as `reference`; or `stored="float16"` casts them first, and `dim` truncates them. An
     `Index` that is passed was built from the vectors after all that. `k` is the depth of every search, by
-    default the largest cutoff among the measures (10 where one has none). `margin`: as `Evaluator.compare`,
+    default the largest cutoff among the measures (100 where one has none). `margin`: as `Evaluator.compare`,
     against each step and the total. InputError for a text of several points, embeddings that do not belong
     together, and an index whose codes cannot be compared exhaustively.
     """
     check_judge(judge)
     before = spaces((images, queries), reference=reference, stored=stored, dim=dim)
     images, queries = before[-1][1]
-    k = _depth(judge, k, len(images))
+    k = judge.depth(k, len(images))
     built, values = _point(index, params, images, seed)
     after = index_steps(built, images, queries, k, [values])[0]  # first: it refuses what does not fit
     steps = [*((name, exactly(pair, k)) for name, pair in before), *after]
@@ -81,17 +79,3 @@ def _point(
             f"Write {spec.key(first)!r}.",
         )
     return Index.build(spec, images, seed=seed), params or first
-
-
-def _depth(judge: Evaluator, k: int | None, images: int) -> int:
-    cutoffs = [int(measure["cutoff"]) for measure in judge.measures if "cutoff" in measure.params]
-    deepest = min(max(cutoffs, default=1), images)
-    if k is None:
-        return max(deepest, min(_DEPTH, images)) if len(cutoffs) < len(judge.measures) else deepest
-    if k < deepest:
-        raise InputError(
-            f"k is {k}.",
-            f"The measures look at {deepest} images.",
-            f"Choose k from {deepest}, or leave it out.",
-        )
-    return k

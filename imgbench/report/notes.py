@@ -17,6 +17,7 @@ def sentences(results: Results) -> tuple[str, ...]:
         *(results["corpus"].get("notices") or ()),
         _reading(results),
         *_methods(results),
+        *_unchanged(results),
         *_undecided(results),
         *_builds(results),
         *_strata(results),
@@ -78,34 +79,12 @@ _METHODS = {
 }
 
 
-def _detectable(results: Results) -> list[str]:
-    """What the corpus can prove, and a warning where the margin is below that."""
-    plan = results["corpus"].get("detectable")
-    if not plan:
-        return []
-    measure = primary(results)
-    margin = results["margin"].get(measure, 1.0)
-    if margin > min(plan["floor"], plan["typical"]):
-        return [plan["told"]]
-    warning = (
-        f"Warning: a margin of {margin:.3g} is hardly ever proven for {measure} here, not even for a search "
-        "that changes nothing. Ask more queries about other images, or choose a larger margin."
-    )
-    return [plan["told"], warning]
-
-
-_METHODS = {
-    "bootstrap-t": "studentised bootstrap over clusters, simultaneous by max-T",
-    "bootstrap-t and Gaffke": "that bootstrap blended into Gaffke's bound, as few clusters changed",
-    "Gaffke": "Gaffke's bound, which assumes the worst of what few or no changes cannot show",
-}
-
-
 def _undecided(results: Results) -> list[str]:
     """How many more clusters would decide the points that are inconclusive."""
     measure, have = primary(results), results["corpus"]["clusters"]
+    several = len(results["encoders"]) > 1
     found = [
-        f"{point['key']} about {needed - have:,}"
+        f"{point['key']}{' of ' + point['encoder'] if several else ''} about {needed - have:,}"
         for point in results["points"]
         if point["delta"].get(measure, {}).get("verdict") == "inconclusive"
         and (needed := point["delta"][measure].get("clusters_needed"))
@@ -113,6 +92,18 @@ def _undecided(results: Results) -> list[str]:
     if not found:
         return []
     return [f"More query clusters that would decide the inconclusive points: {', '.join(found)}."]
+
+
+def _unchanged(results: Results) -> list[str]:
+    """The points that found what exact search found, as far as the scores can tell."""
+    measure = primary(results)
+    found = [
+        point["key"] for point in results["points"] if point["delta"].get(measure, {}).get("changed") == 0
+    ]
+    if not found:
+        return []
+    told = ", ".join(dict.fromkeys(found))
+    return [f"No query changed in {measure} for {told}: the interval is what so many clusters can support."]
 
 
 def _builds(results: Results) -> list[str]:

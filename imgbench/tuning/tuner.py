@@ -88,7 +88,7 @@ def tune(
         goal=goal,
         margin=asked,
         confidence=confidence,
-        k=subject.depth(k),
+        k=judge.depth(k, images),
         seed=seed,
         protocol=protocol or Protocol(),
         tune=halves[0],
