@@ -166,8 +166,14 @@ class Evaluator:
     ) -> dict[str, float]:
         """The margins in units of the measures, where `exact` holds the scores of exact search.
 
-        InputError for a margin that is as large as the mean score: no search could lose more.
+        InputError for a margin that is as large as the mean score: no search could lose more. Likewise for a
+        measure that exceeds 1: limits need to know how much a query can lose.
         """
+        for name, scores in zip(self.names, exact, strict=True):
+            if np.abs(scores).max() > 1:
+                came = f"{name} of exact search is up to {np.abs(scores).max():.4g}."
+                wanted = "Verdicts are made for measures between 0 and 1."
+                raise InputError(came, wanted, "Leave it out of the comparison.")
         return {
             name: bound.absolute(float(scores.mean()), name)
             for (name, bound), scores in zip(self.margins(margin).items(), exact, strict=True)

@@ -67,7 +67,7 @@ def test_unequal_clusters_weigh_by_their_queries() -> None:
 def test_same_seed_same_limits_whatever_the_threads() -> None:
     from imgbench.environment import threads
 
-    deltas = np.random.default_rng(0).normal(0, 0.1, (5, 900))
+    deltas = np.clip(np.random.default_rng(0).normal(0, 0.4, (5, 900)), -1, 1)
     with threads(1):
         one = paired(deltas, np.arange(900) // 3, margin=0.005)
     with threads(2):
@@ -153,21 +153,23 @@ def test_more_queries_do_not_make_builds_alike() -> None:
     deltas = np.stack([each + shift for shift in (-0.01, 0.0, 0.01)])[None]
     found = paired(deltas, np.arange(1000), margin=0.005)[0]
     assert (found.verdict, found.clusters_needed) == ("inconclusive", None)
-    assert "More queries would not decide it." in str(found)
+    assert "More queries would not decide it: it is the margin itself, or builds differ too much." in str(
+        found
+    )
 
 
 def test_a_comparison_is_a_sentence() -> None:
     deltas = np.zeros((1, 2000))
     assert str(paired(deltas, np.arange(2000), margin=0.005)[0]) == (
         "No query changed: both searches got the same scores. From 2,000 clusters of queries that proves "
-        "a loss below 0.0018: holds against a margin of 0.005."
+        "a loss below 0.0019: holds against a margin of 0.005."
     )
     assert str(paired(deltas, np.arange(2000) // 10, margin=0.005)[0]).endswith(
         "inconclusive against a margin of 0.005. About 738 clusters of queries would decide it."
     )
     deltas[0, :2] = -1
     assert str(paired(deltas, np.arange(2000), margin=0.05)[0]) == (
-        "holds: -0.001, between -0.0036 and +0.0012, against a margin of 0.05; 2 queries changed."
+        "holds: -0.001, between -0.0037 and +0.0012, against a margin of 0.05; 2 queries changed."
     )
     assert str(paired(deltas - 0.5, np.arange(2000), margin=0.1, confidence=0.99)[0]).startswith(
         "degrades: -0.5, between -0.5"

@@ -15,7 +15,8 @@ from imgbench.significance import builds, paired
 from imgbench.significance.limits import limits
 
 CALIBRATION = Path(__file__).parent.parent / "benchmarks" / "calibration"
-World = runpy.run_path(str(CALIBRATION / "worlds.py"))["World"]
+MADE = runpy.run_path(str(CALIBRATION / "worlds.py"))
+World, Unseen = MADE["World"], MADE["Unseen"]
 WORLDS = 300
 
 
@@ -97,7 +98,7 @@ def test_bounds_hold_for_all_points_at_once(shape: str, nested: bool) -> None:
 @pytest.mark.parametrize(("count", "ratio"), [(3, 0.0), (3, 2.0), (10, 2.0)])
 def test_a_new_build_is_covered(count: int, ratio: float) -> None:
     """`ratio`: how much builds differ, in units of the queries' error; without it their limits miss."""
-    rng, world, share = np.random.default_rng(3), World(200, 5, 0.3, "skewed"), 0.1
+    rng, world, share = np.random.default_rng(3), World(400, 5, 0.3, "whole"), 0.1
     error = world.draw(rng, 100, share).mean(axis=1).std() / abs(world.mean(share))
     shares = share * np.maximum(1 + ratio * error * rng.standard_normal((200, count + 1)), 0)
     values = world.builds(rng, shares[:, :count])
@@ -118,9 +119,27 @@ def test_a_search_without_loss_is_proven_so() -> None:
     of_eight = [
         point.verdict == "holds"
         for _ in range(10)
-        for point in paired(world.ladder(rng, np.full(8, 0.02), nested=False), world.groups, margin=0.005)
+        for point in paired(world.ladder(rng, np.full(8, 0.02), nested=False), world.groups, margin=0.01)
     ]
     assert np.mean(of_eight) >= 0.85
+
+
+@pytest.mark.parametrize("layout", ["equal", "unequal", "some large", "one giant"])
+def test_small_changes_say_nothing_of_whole_clusters_that_were_not_seen(layout: str) -> None:
+    """A cluster in so many loses all while others change a little: the trap for limits from what was seen."""
+    world = Unseen(300, layout, lost=0.004, noise=0.02)
+    values = world.draw(np.random.default_rng(6), 200)
+    found = limits(values, world.groups, (-1.0, 1.0), confidence=0.95, seed=0, together=False)
+    assert (found.low > world.mean).mean() <= tolerated(0.025, 200)
+
+
+def test_a_search_that_changed_something_is_not_proven_better_than_one_that_did_not() -> None:
+    groups = np.arange(200).repeat(10)
+    deltas = np.zeros((2, 2000))
+    deltas[0, ::100] = 0.02 * (-1.0) ** np.arange(20)
+    changed, same = paired(deltas, groups, margin=0.005)
+    assert changed.low == pytest.approx(same.low, rel=0.01)
+    assert changed.verdict == same.verdict == "inconclusive"
 
 
 def test_as_many_clusters_as_needed_decide_more_often_than_not() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from studies import CHUNK, METHODS, STUDIES, Row
+from worlds import LAYOUTS
 
 COSTLY = "family", "needed", "power"
 """Studies whose worlds are judged one by one: half as many."""
@@ -51,11 +52,18 @@ def cells() -> list[Row]:
         "nested": (True, False),
     }
     seeds = {"shape": one_shape, "share": (0.1,), "builds": (2, 3, 5, 10), "build_sd": (0.0, 0.5, 2.0)}
-    small = {"shape": ("ranks", "flips"), "share": (0.02,), "points": (1, 8), "margin": (0.005,)}
+    small = {"shape": ("ranks", "flips"), "share": (0.02,), "points": (1, 8), "margin": (0.005, 0.01)}
     asked = {"share": (0.02, 0.05), "shape": ("ranks", "skewed"), "margin": (0.01,)}
     return [
         *(cell for cell in one if cell["size"] != 1 or cell["icc"] == 0),
         *grid("two scales", clusters=(300, 1000), size=(1, 5), icc=(0.0, 0.6), **unseen),
+        *grid(
+            "unseen",
+            clusters=(100, 300, 1000),
+            layout=tuple(LAYOUTS),
+            lost=(0.001, 0.003, 0.01, 0.05),
+            noise=(0.01, 0.1),
+        ),
         *grid("family", clusters=(300, 1000), **five, **ladder),
         *grid("builds", clusters=(300,), **five, **seeds),
         *grid("relative", clusters=(100, 300, 1000), size=(1, 5), icc=(0.0, 0.6)),
@@ -95,7 +103,21 @@ def worst(rows: list[Row]) -> Iterator[str]:
                     yield f"  {name} {column} {extreme.__name__} {row[f'{name} {column}']:.3f} ({where})"
 
 
-WHERE = ("clusters", "size", "icc", "share", "shape", "points", "nested", "builds", "build_sd", "worlds")
+WHERE = (
+    "clusters",
+    "size",
+    "icc",
+    "share",
+    "shape",
+    "layout",
+    "lost",
+    "noise",
+    "points",
+    "nested",
+    "builds",
+    "build_sd",
+    "worlds",
+)
 
 
 def main() -> None:

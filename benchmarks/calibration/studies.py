@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
-from worlds import World
+from worlds import Unseen, World
 
 from imgbench.significance import builds
 from imgbench.significance.limits import limits, resamples
@@ -106,6 +106,17 @@ def single(cell: Row, worlds: int, rng: np.random.Generator) -> Row:
         for name, method in METHODS.items():
             tallies[name].add(*method(values, groups, seed), world.mean(cell["share"]))
     return {"true_mean": world.mean(cell["share"])} | merged(tallies)
+
+
+def unseen(cell: Row, worlds: int, rng: np.random.Generator) -> Row:
+    """Whole clusters lost among small changes; the margin is the true loss."""
+    world = Unseen(cell["clusters"], cell["layout"], cell["lost"], cell["noise"])
+    tallies, groups = {name: Tally(name) for name in METHODS}, world.groups
+    for count in chunks(worlds):
+        values, seed = world.draw(rng, count), int(rng.integers(2**32))
+        for name, method in METHODS.items():
+            tallies[name].add(*method(values, groups, seed), world.mean)
+    return {"true_mean": world.mean} | merged(tallies)
 
 
 def merged(tallies: dict[str, Tally]) -> Row:
@@ -209,6 +220,7 @@ def needed(cell: Row, worlds: int, rng: np.random.Generator) -> Row:
 STUDIES = {
     "single": single,
     "two scales": single,
+    "unseen": unseen,
     "family": family,
     "builds": new_build,
     "relative": relative,

@@ -62,6 +62,55 @@ SHAPES: dict[str, tuple[Draw, float]] = {
 """What a changed query gains (below 0: loses), and the mean of that."""
 
 
+LAYOUTS: dict[str, Callable[[int], np.ndarray]] = {
+    "equal": lambda clusters: np.full(clusters, 5),
+    "unequal": lambda clusters: np.arange(clusters) % 10 + 1,
+    "some large": lambda clusters: np.where(np.arange(clusters) % 10, 2, 20),
+    "one giant": lambda clusters: np.where(np.arange(clusters), 4, clusters),
+}
+"""Queries a cluster."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Clusters that are lost whole, with the probability `lost`, while a fifth of the other queries gains or
+    loses `noise`. Where a few clusters are much larger than the others, only those are ever lost.
+    """
+
+    clusters: int
+    layout: str
+    lost: float
+    noise: float
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Queries a cluster."""
+        return LAYOUTS[self.layout](self.clusters)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """The cluster of each query."""
+        return np.arange(self.clusters).repeat(self.sizes)
+
+    @property
+    def chances(self) -> np.ndarray:
+        """The probability of each cluster to be lost."""
+        large = self.sizes > 2 * np.median(self.sizes)
+        return np.where(large | ~large.any(), self.lost, 0.0)
+
+    @property
+    def mean(self) -> float:
+        """The true mean difference."""
+        return -float((self.chances * self.sizes).sum() / self.sizes.sum())
+
+    def draw(self, rng: np.random.Generator, worlds: int) -> np.ndarray:
+        """(world, query) differences."""
+        shape = worlds, len(self.groups)
+        gone = rng.random((worlds, self.clusters)) < self.chances
+        small = np.where(rng.random(shape) < 0.2, rng.choice([-self.noise, self.noise], shape), 0.0)
+        return np.where(np.take(gone, self.groups, axis=1), -1.0, small)
+
+
 @dataclass(frozen=True)
 class World:
     """How differences arise. `size`: queries a cluster, 0 for 1 to 10 in turn; `icc`: the correlation of two

@@ -177,7 +177,9 @@ def _mixture(totals: Float64[np.ndarray, "count"]) -> Float64[np.ndarray, "count
 
 
 def _normal(joint: Float64[np.ndarray, "count rate"]) -> Float64[np.ndarray, "count rate"]:
-    return joint / joint.sum(axis=1, keepdims=True)
+    total = joint.sum(axis=1, keepdims=True)
+    # A count that never came may fit no rate that is left: it has no weight in what follows.
+    return np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)
 
 
 def _mixed(found: Seen) -> Chances:

@@ -15,8 +15,8 @@ of them carry the variance:
   distribution. If nothing changed in C clusters it is the exact binomial bound 1 - alpha^(1/C), about
   3.7 / C: the "rule of three". Bonferroni over points.
 
-No limit is nearer to the mean than 1 - alpha^(1/n) of the way to the worst possible mean, n being the queries
-divided by their design effect: where all changes were small, a large one may still have stayed unseen.
+No limit is nearer to the mean than that of a search that changes nothing: whatever was seen, one cluster in
+C that loses all may have stayed unseen, and changes elsewhere are no evidence about it.
 
 How often this is wrong stands in benchmarks/calibration, with the script: over 468 kinds of worlds (clusters
 of 1 to 10, correlation 0 to 0.6, 0.1 % to 20 % of the queries changed) a loss at the margin passed as `holds`
@@ -39,6 +39,7 @@ from scipy.stats import t as student
 from imgbench.significance.gaffke import upper_limit
 
 _RESAMPLES = 2000
+_BEYOND, _MOST_RESAMPLES = 10, 20_000  # as many are to lie beyond a limit, if that takes no more resamples
 _CHUNK = 250  # resamples at once: 10,000 clusters x 250 x 8 bytes = 20 MB
 # Below the first number of clusters only Gaffke's bound, above the second only the bootstrap:
 _EFFECTIVE = 2.0, 6.0  # clusters that carry the variance
@@ -58,12 +59,17 @@ class Method(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """Means and their limits; `rare` is 0 for the bootstrap alone, 1 for Gaffke's bound alone."""
+    """Means and their limits; `rare` is 0 for the bootstrap alone, 1 for Gaffke's bound alone.
+
+    `nearest_low` and `nearest_high` are the limits of a search that changes nothing, around these means.
+    """
 
     mean: Float64[np.ndarray, "point"]
     low: Float64[np.ndarray, "point"]
     high: Float64[np.ndarray, "point"]
     rare: Float64[np.ndarray, "point"]
+    nearest_low: Float64[np.ndarray, "point"]
+    nearest_high: Float64[np.ndarray, "point"]
 
     def method(self, point: int) -> Method:
         """Where the limits of one point come from."""
@@ -103,10 +109,10 @@ def limits(
         # Between the two without a jump; where the bootstrap cannot tell, Gaffke's bound is the narrower one.
         low[p] = least + (1 - rare[p]) * max(low[p] - least, 0.0)
         high[p] = most - (1 - rare[p]) * max(most - high[p], 0.0)
-    unseen = 1 - (alpha / family) ** (1 / _independent(values - mean[:, None], residuals, sizes))
-    low = np.minimum(low, mean - (mean - bounds[0]) * unseen)
-    high = np.maximum(high, mean + (bounds[1] - mean) * unseen)
-    return Limits(mean, low, high, rare)
+    unseen = (1 - (alpha / family) ** (1 / len(sizes))) * sizes.max() / sizes.mean()
+    near = np.maximum(mean - (mean - bounds[0]) * unseen, bounds[0])
+    far = np.minimum(mean + (bounds[1] - mean) * unseen, bounds[1])
+    return Limits(mean, np.minimum(low, near), np.maximum(high, far), rare, near, far)
 
 
 def _gaffke(
@@ -146,17 +152,6 @@ def _share(found: Float64[np.ndarray, "point"], between: tuple[float, float]) ->
     return np.clip((between[1] - found) / (between[1] - between[0]), 0.0, 1.0)
 
 
-def _independent(
-    errors: Float64[np.ndarray, "point query"],
-    residuals: Float64[np.ndarray, "point cluster"],
-    sizes: Float64[np.ndarray, "cluster"],
-) -> Float64[np.ndarray, "point"]:
-    """How many independent queries would know as much: their number divided by the design effect."""
-    each, of_clusters = (errors**2).sum(axis=1), (residuals**2).sum(axis=1)
-    effect = np.divide(of_clusters, each, out=np.ones(len(each)), where=each > 0)
-    return errors.shape[1] / np.clip(effect, 1.0, sizes.max())
-
-
 def _bootstrap(
     e: Float64[np.ndarray, "point cluster"],
     sizes: Float64[np.ndarray, "cluster"],
@@ -165,12 +160,17 @@ def _bootstrap(
     *,
     together: bool,
 ) -> tuple[Float64[np.ndarray, "point"], Float64[np.ndarray, "point"]]:
-    """Distances of the lower and upper limit from the mean."""
+    """Distances of the lower and upper limit from the mean.
+
+    Where alpha is too small for the resamples, the last quantile is stretched as a normal one would be.
+    """
     C, points = len(sizes), len(e)
-    error = np.sqrt(C / max(C - 1, 1) * (e**2).sum(axis=1)) / sizes.sum()
+    count = min(max(_RESAMPLES, math.ceil(_BEYOND / alpha)), _MOST_RESAMPLES)
+    level = max(alpha, _BEYOND / count)
+    error = norm.isf(alpha) / norm.isf(level) * _error(e, sizes)
     columns, scale = _whole(np.vstack([e, e**2, e * sizes, sizes, sizes**2]).T)
     statistics: list[Float64[np.ndarray, "resample point"]] = []
-    for weights in resamples(C, seed):
+    for weights in resamples(C, seed, count):
         found = (weights @ columns) * scale
         n, n2 = found[:, -2:-1], found[:, -1:]
         first, second, mixed = (found[:, at : at + points] for at in (0, points, 2 * points))
@@ -180,14 +180,24 @@ def _bootstrap(
         extreme = np.where(shift == 0, 0.0, np.copysign(np.inf, shift))
         statistics.append(np.divide(shift, spread, out=extreme, where=spread > CHANGED))
     t = np.concatenate(statistics)
-    return _critical(t, alpha, together=together) * error, _critical(-t, alpha, together=together) * error
+    return _critical(t, level, together=together) * error, _critical(-t, level, together=together) * error
 
 
-def resamples(clusters: int, seed: int) -> Iterator[Float64[np.ndarray, "resample cluster"]]:
+def _error(
+    e: Float64[np.ndarray, "point cluster"], sizes: Float64[np.ndarray, "cluster"]
+) -> Float64[np.ndarray, "point"]:
+    """The standard error of the mean."""
+    C = len(sizes)
+    return np.sqrt(C / max(C - 1, 1) * (e**2).sum(axis=1)) / sizes.sum()
+
+
+def resamples(
+    clusters: int, seed: int, most: int = _RESAMPLES
+) -> Iterator[Float64[np.ndarray, "resample cluster"]]:
     """How often each resample drew each cluster."""
     rng = np.random.default_rng(seed)
-    for start in range(0, _RESAMPLES, _CHUNK):
-        count = min(_CHUNK, _RESAMPLES - start)
+    for start in range(0, most, _CHUNK):
+        count = min(_CHUNK, most - start)
         drawn = rng.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
         yield np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters).astype(float)
 

@@ -11,6 +11,7 @@ from imgbench.errors import InputError
 
 Given: TypeAlias = "float | str | Margin"
 
+_MOST_PERCENT = 5
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 
@@ -18,8 +19,8 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 class Margin:
     """A loss in units of the measure or, if `relative`, as a share of exact search's mean score.
 
-    A relative margin follows the score that was measured and is then as fixed as an absolute one: the score's
-    own error moves it by the same share, which is far less than the limits of a difference.
+    A relative margin follows the score that was measured, which has an error of its own. At up to 5 % that is
+    far less than the limits of a difference (benchmarks/calibration); larger shares are refused.
 
     >>> Margin.parse("1%").absolute(0.63), Margin.parse(0.005).absolute(0.63)
     (0.0063, 0.005)
@@ -39,6 +40,12 @@ class Margin:
         if not (math.isfinite(value) and value >= 0):
             came = f"The margin is {given!r}."
             raise InputError(came, "It is a loss of 0 or more.", 'Pass for example 0.005, or "1%" of exact.')
+        if relative and value > _MOST_PERCENT:
+            came = f"The margin is {text} of exact search."
+            wanted = (
+                "A relative margin is at most 5%: a larger one would move too much with the score's error."
+            )
+            raise InputError(came, wanted, "Pass it in units of the measure, such as 0.05.")
         return cls(value / 100 if relative else value, relative)
 
     def __str__(self) -> str:

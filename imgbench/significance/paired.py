@@ -16,12 +16,13 @@ from jaxtyping import Float, Float64, Int64, Integer
 
 from imgbench.errors import InputError
 from imgbench.significance import builds
-from imgbench.significance.limits import CHANGED, Method, limits
+from imgbench.significance.limits import CHANGED, Limits, Method, limits
 
 LEAST_CLUSTERS = 10
 """Fewer independent clusters of queries carry no verdict."""
 
 _MOST_NEEDED = 10**9
+_BOUNDS = (-1.0, 1.0)  # of a difference of two measures between 0 and 1
 
 
 class Verdict(StrEnum):
@@ -76,11 +77,11 @@ class Comparison(Interval):
         if not self.changed:
             return (
                 "No query changed: both searches got the same scores. "
-                f"From {self.clusters:,} clusters of queries that proves a loss below {-self.low:.2g}: "
-                f"{self.verdict.value} {against}.{self._more}"
+                f"From {self.clusters:,} clusters of queries that proves a loss below "
+                f"{-_outward(self.low):g}: {self.verdict.value} {against}.{self._more}"
             )
         queries = "1 query" if self.changed == 1 else f"{self.changed:,} queries"
-        between = f"between {self.low:+.2g} and {self.high:+.2g}"
+        between = f"between {_outward(self.low):+g} and {-_outward(-self.high):+g}"
         return f"{self.verdict.value}: {self.mean:+.2g}, {between}, {against}; {queries} changed.{self._more}"
 
     @property
@@ -88,8 +89,20 @@ class Comparison(Interval):
         if self.verdict is not Verdict.INCONCLUSIVE:
             return ""
         if self.clusters_needed is None:
-            return " More queries would not decide it."
+            return " More queries would not decide it: it is the margin itself, or builds differ too much."
         return f" About {self.clusters_needed:,} clusters of queries would decide it."
+
+
+def _outward(low: float) -> float:
+    """A lower limit with two figures, never higher than it is.
+
+    >>> _outward(-0.00321), _outward(0.0058), _outward(0.0)
+    (-0.0033, 0.0058, 0.0)
+    """
+    if low == 0:
+        return 0.0
+    digits = 1 - math.floor(math.log10(abs(low)))
+    return math.floor(round(low * 10**digits, 6)) / 10**digits
 
 
 def paired(
@@ -106,8 +119,8 @@ def paired(
     `margin` is one for all points or one for each. All limits of a call hold at once with probability
     `confidence`, half of the error on each side. With several builds of each point the mean is over builds
     and the limits cover a new build as well. A change is at most 1 a query, as for every measure between 0
-    and 1 (or the largest change seen, if larger). Raises `InputError` for a negative margin, values that are
-    not finite, wrong shapes, or fewer than 10 clusters.
+    and 1. Raises `InputError` for a negative margin, values that are not finite or beyond 1, wrong shapes, or
+    fewer than 10 clusters.
 
     >>> same = paired(np.zeros((1, 1000)), np.arange(1000), margin=0.005)[0]
     >>> same.mean, round(same.low, 4), same.verdict.value
@@ -118,18 +131,19 @@ def paired(
     values = _checked(several.mean(axis=1), clusters)
     margins = _margins(margin, len(values))
     groups, count = numbered(clusters, confidence)
-    worst = max(1.0, float(np.abs(values).max(initial=0.0)))
-    found = limits(values, groups, (-worst, worst), confidence=confidence, seed=seed, together=True)
+    if (largest := float(np.abs(values).max(initial=0.0))) > 1 + CHANGED:
+        came, wanted = f"A difference is {largest:.4g}.", "Limits are made for measures between 0 and 1."
+        raise InputError(came, wanted, "Leave that measure out, or divide it by its largest possible value.")
+    found = limits(values, groups, _BOUNDS, confidence=confidence, seed=seed, together=True)
     spread = builds.spread(several)
-    low, high = builds.widened(
-        found, spread, several.shape[1], (-worst, worst), confidence=confidence, together=True
-    )
+    low, high = builds.widened(found, spread, several.shape[1], _BOUNDS, confidence=confidence, together=True)
     changed = (np.abs(several) > CHANGED).any(axis=1).sum(axis=1)
     return [
         _comparison(
             Interval(float(found.mean[p]), float(low[p]), float(high[p])),
             queries=Interval(float(found.mean[p]), float(found.low[p]), float(found.high[p])),
             margin=float(margins[p]),
+            scarce=_scarce(found, p),
             changed=int(changed[p]),
             method=found.method(p),
             builds=several.shape[1],
@@ -199,12 +213,16 @@ def numbered(
 
 
 def _margins(margin: float | Float[np.ndarray, "point"], points: int) -> Float64[np.ndarray, "point"]:
-    given = np.asarray(margin, dtype=np.float64)
+    try:
+        given = np.asarray(margin, dtype=np.float64)
+    except (TypeError, ValueError):
+        given = np.array(np.nan)
     if given.ndim and given.shape != (points,):
         came = f"{given.size} margins came for {points} points."
         raise InputError(came, "Each point has one.", "Pass one number for all, or one for each.")
-    if not (np.isfinite(given) & (given >= 0)).all():
-        came = f"The margin is {given[~(given >= 0)][0] if given.ndim else given}."
+    wrong = ~(np.isfinite(given) & (given >= 0))
+    if wrong.any():
+        came = f"The margin is {given[wrong][0] if given.ndim else margin}."
         raise InputError(came, "It is a loss of 0 or more.", "Pass for example 0.005.")
     return np.broadcast_to(given, points)
 
@@ -214,6 +232,7 @@ def _comparison(
     *,
     queries: Interval,
     margin: float,
+    scarce: tuple[bool, bool],
     **facts: Any,  # noqa: ANN401  fields of a Comparison
 ) -> Comparison:
     verdict, needed = Verdict.INCONCLUSIVE, None
@@ -222,12 +241,21 @@ def _comparison(
     elif found.high < -margin:
         verdict = Verdict.DEGRADES
     else:
-        needed = _clusters_needed(found, queries, margin, facts["clusters"], changed=facts["changed"] > 0)
+        needed = _clusters_needed(found, queries, margin, facts["clusters"], scarce)
     return Comparison(found.mean, found.low, found.high, verdict, margin, needed, queries=queries, **facts)
 
 
+def _scarce(found: Limits, point: int) -> tuple[bool, bool]:
+    """Whether the lower and the upper limit come from what may be unseen: then they shrink faster."""
+    rare = bool(found.rare[point] >= 1)
+    return (
+        rare or bool(found.low[point] >= found.nearest_low[point]),
+        rare or bool(found.high[point] <= found.nearest_high[point]),
+    )
+
+
 def _clusters_needed(
-    found: Interval, queries: Interval, margin: float, clusters: int, *, changed: bool
+    found: Interval, queries: Interval, margin: float, clusters: int, scarce: tuple[bool, bool]
 ) -> int | None:
     """How many clusters would bring the limit to the margin, the difference and the builds as they are."""
     below = found.mean > -margin  # the lower limit decides
@@ -236,12 +264,11 @@ def _clusters_needed(
         return interval.mean - interval.low if below else interval.high - interval.mean
 
     gap = abs(found.mean + margin)
-    of_builds = half(found) ** 2 - half(queries) ** 2
-    if gap**2 <= max(of_builds, 0.0):
+    of_builds = max(half(found) ** 2 - half(queries) ** 2, 0.0)
+    if gap**2 <= of_builds:
         return None  # more queries do not make builds more alike
-    # Limits shrink with the root of the clusters; where nothing changed, with the clusters themselves.
-    narrow = math.sqrt(gap**2 - max(of_builds, 0.0))
-    wide = half(queries)
+    narrow, wide = math.sqrt(gap**2 - of_builds), half(queries)
+    # Limits shrink with the root of the clusters; for what may be unseen, with the clusters themselves.
     rare = math.log1p(-wide) / math.log1p(-narrow) if max(wide, narrow) < 1 else wide / narrow
-    more = clusters * ((wide / narrow) ** 2 if changed else rare)
+    more = clusters * (rare if scarce[not below] else (wide / narrow) ** 2)
     return max(math.ceil(more), clusters + 1) if more < _MOST_NEEDED else None
