@@ -171,7 +171,7 @@ def test_a_comparison_is_a_sentence() -> None:
     assert str(paired(deltas, np.arange(2000), margin=0.05)[0]) == (
         "holds: -0.001, between -0.0037 and +0.0012, against a margin of 0.05; 2 queries changed."
     )
-    assert str(paired(deltas - 0.5, np.arange(2000), margin=0.1, confidence=0.99)[0]).startswith(
+    assert str(paired(deltas / 2 - 0.5, np.arange(2000), margin=0.1, confidence=0.99)[0]).startswith(
         "degrades: -0.5, between -0.5"
     )
     found = paired(deltas, np.arange(2000) // 2, margin=0.1, confidence=0.9)[0]
