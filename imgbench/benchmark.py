@@ -93,15 +93,16 @@ def benchmark(
     ['Flat', 'IVF4,Flat?nprobe=1', 'IVF4,Flat?nprobe=4']
     """
     subject = Subject.of(corpus, encoders, measures=measures, cache=cache, progress=progress, whole=funnel)
+    ways, told = _strata(subject, strata)
     task = _Task(
         subject.judge,
-        subject.about,
+        subject.about | {"notices": subject.about["notices"] + told},
         _specs(indexes, subject.about["images"], subject.dims),
         subject.judge.margins(margin),
         subject.judge.depth(k, subject.about["images"]),
         confidence,
         _builds(builds),
-        _strata(subject, strata),
+        ways,
         funnel,
         curve,
         seed,
@@ -225,14 +226,18 @@ def _builds(builds: int) -> int:
     return builds
 
 
-def _strata(subject: Subject, given: Labels | str | Path | None) -> tuple[Strata, ...]:
-    """The ways to part the queries that tell them apart at all."""
+def _strata(subject: Subject, given: Labels | str | Path | None) -> tuple[tuple[Strata, ...], list[str]]:
+    """The ways to part the queries that tell them apart at all, and what is to be said of their labels."""
     judge = subject.judge
     labels = parts.read(given) if isinstance(given, str | Path) else given or {}
     found = [parts.by_length(subject.texts)] if subject.texts else []
     found.append(parts.by_cluster_size(judge.clusters))
     found = [each for each in found if len(each.labels) > 1]
-    return (*found, *(parts.labelled(name, each, judge.query_ids) for name, each in labels.items()))
+    told: list[str] = []
+    for name, each in labels.items():
+        found.append(parts.labelled(name, each, judge.query_ids))
+        told += parts.unlabelled(found[-1], each, judge.query_ids)
+    return tuple(found), told
 
 
 def _specs(indexes: str | Sequence[str] | None, images: int, dims: Sequence[int]) -> tuple[IndexSpec, ...]:

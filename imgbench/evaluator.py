@@ -204,7 +204,14 @@ class Evaluator:
                 f"The judgements name queries such as {self.query_ids[0]!r}.",
                 "Search with the queries of these judgements.",
             )
+        deepest = max((int(m["cutoff"]) for m in self.measures if "cutoff" in m.params), default=1)
         for run in runs:
+            if run.depth < min(deepest, truth.depth):
+                raise InputError(
+                    f"A run holds {run.depth} images a query, the truth {truth.depth}.",
+                    f"The measures look at {deepest}.",
+                    f"Search both with k={deepest}.",
+                )
             if other := queries.symmetric_difference(run.query_ids):
                 raise InputError(
                     f"The runs answer different queries ({len(other)}, such as {min(other)!r}, in only one).",

@@ -15,6 +15,7 @@ from imgbench import significance, tables
 from imgbench.errors import InputError
 from imgbench.significance import LEAST_CLUSTERS, Comparison
 
+BUILT_IN = ("query length", "cluster size")
 _FEW_VALUES = 4
 _PARTS = 3
 _MOST_STRATA = 50  # cells share the error: with more of them every limit becomes useless
@@ -46,13 +47,13 @@ class Part:
 
 def by_length(texts: Sequence[str]) -> Strata:
     """Queries by their number of words, in up to four values or three parts of about equal size."""
-    return _by_number("query length", np.array([len(text.split()) for text in texts]), "word")
+    return _by_number(BUILT_IN[0], np.array([len(text.split()) for text in texts]), "word")
 
 
 def by_cluster_size(clusters: Integer[np.ndarray, "query"]) -> Strata:
     """Queries by how many there are of the same cluster, such as the captions of one image."""
     sizes = np.bincount(np.asarray(clusters))
-    return _by_number("cluster size", sizes[np.asarray(clusters)], "query")
+    return _by_number(BUILT_IN[1], sizes[np.asarray(clusters)], "query")
 
 
 def labelled(name: str, labels: Mapping[str, str], query_ids: Sequence[str]) -> Strata:
@@ -62,6 +63,9 @@ def labelled(name: str, labels: Mapping[str, str], query_ids: Sequence[str]) -> 
     """
     found = [labels.get(query, "") for query in query_ids]
     distinct = sorted({str(label) for label in found if label not in {"", None}})
+    if name in BUILT_IN:
+        came = f"The strata {name!r} have the name of some that are always there."
+        raise InputError(came, "Each way to part the queries has its own name.", "Rename the column.")
     if not distinct:
         raise InputError(
             f"The strata {name!r} label no judged query.",
@@ -79,6 +83,21 @@ def labelled(name: str, labels: Mapping[str, str], query_ids: Sequence[str]) -> 
     return Strata(name, tuple(distinct), codes)
 
 
+def unlabelled(strata: Strata, labels: Mapping[str, str], query_ids: Sequence[str]) -> list[str]:
+    """Sentences about labels of unknown queries and about queries without a label."""
+    known = set(query_ids)
+    strangers = [query for query in labels if query not in known]
+    missing = int((strata.codes < 0).sum())
+    told: list[str] = []
+    if strangers:
+        told.append(
+            f"{len(strangers):,} labels of {strata.name!r} name no judged query (such as {strangers[0]!r})."
+        )
+    if missing:
+        told.append(f"{missing:,} of {len(query_ids):,} judged queries have no label in {strata.name!r}.")
+    return told
+
+
 def read(path: str | Path) -> dict[str, dict[str, str]]:
     """Labels from a CSV file with the column query_id: each other column is a way to part the queries.
 
@@ -86,6 +105,8 @@ def read(path: str | Path) -> dict[str, dict[str, str]]:
     """
     table = tables.read(path, required=("query_id",), optional=None)
     ids = table.columns.pop("query_id")
+    if not ids:
+        raise InputError(f"{path} has no rows.", "Each labels a query.", "Add some, or leave the file out.")
     if twice := [query for query, count in Counter(ids).items() if count > 1]:
         came = f"{path} labels {twice[0]!r} twice."
         raise InputError(came, "Each query has one row.", "Remove one of them.")

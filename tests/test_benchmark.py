@@ -400,6 +400,30 @@ def test_relative_margins_follow_exact_search(report: Report, corpus: Corpus, tm
     assert found["points"][1]["delta"]["nDCG@10"]["margin"] == found["margin"]["nDCG@10"]
 
 
+def test_each_space_has_its_own_relative_margin(corpus: Corpus, tmp_path: Path) -> None:
+    sharp, blurred = encoder_of(corpus, 5.0), encoder_of(corpus, 60.0)
+    spaces = {name: ib.embed(corpus, model, cache=None) for name, model in (("a", sharp), ("b", blurred))}
+    found = benchmark(corpus, spaces, indexes="SQ8", measures=["nDCG@10"], margin="4%", protocol=QUICK)
+    margins = {}
+    for point in found.results["points"][1::2]:
+        exact = next(
+            p for p in found.results["points"] if p["key"] == "Flat" and p["encoder"] == point["encoder"]
+        )
+        margins[point["encoder"]] = point["delta"]["nDCG@10"]["margin"]
+        assert margins[point["encoder"]] == pytest.approx(0.04 * exact["quality"]["nDCG@10"]["mean"])
+    assert margins["a"] > 1.2 * margins["b"]
+    assert found.results["margin"]["nDCG@10"] == margins["b"]  # the strictest
+    headlines = [line for line in found.table("markdown").splitlines() if "within 4%" in line]
+    assert [f"{bound:.4f}" in line for bound, line in zip(margins.values(), headlines, strict=True)] == [
+        True
+    ] * 2
+    assert found.verify() == []
+    wrong = copy.deepcopy(found.results)
+    wrong["points"][1]["delta"]["nDCG@10"]["margin"] = 0.9
+    said = Report(wrong, found.per_query, found.runs, found.qrels).verify()
+    assert any("the margin of nDCG@10 is 0.9 in results.json" in sentence for sentence in said)
+
+
 def test_a_margin_beyond_the_score_is_refused_after_exact_search(corpus: Corpus) -> None:
     message = r"The margin for nDCG@10 is 0\.99 and exact search scores 0\.\d+\. No search could lose more"
     with pytest.raises(InputError, match=message):

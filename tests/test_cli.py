@@ -78,7 +78,7 @@ def test_progress_is_silent_where_nobody_watches(done: Finished) -> None:
 def test_verify_says_that_the_figures_hold(done: Finished, folder: Path) -> None:
     found = run("verify", folder / "out")
     assert (found.returncode, found.stderr) == (0, "")
-    assert "3 points scored again give the same figures to 1e-9" in found.stdout
+    assert "3 points scored again give the same scores, differences, overlaps and verdicts" in found.stdout
 
 
 def test_verify_fails_on_a_changed_run(done: Finished, folder: Path, tmp_path: Path) -> None:

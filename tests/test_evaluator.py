@@ -287,6 +287,14 @@ def test_what_cannot_be_compared_is_refused() -> None:
     strangers = Run([f"x{q}" for q in range(600)], near.image_ids, near.rows, near.scores)
     with pytest.raises(InputError, match=r"None of the 600 queries is judged\. The judgements name queries"):
         judge.compare(strangers, strangers)
+    with pytest.raises(
+        InputError, match=r"A run holds 5 images a query, the truth 50\. The measures look at 10\."
+    ):
+        judge.compare(near.top(5), exact)
+    assert judge.compare(near.top(10), exact)["nDCG@10"] == judge.compare(near, exact)["nDCG@10"]
+    counts = Evaluator(judge.qrels, ["NumRet"], judge.clusters)
+    with pytest.raises(InputError, match=r"NumRet of exact search is up to 50\. Verdicts are made for"):
+        counts.compare(near, exact)
     few = Evaluator({f"q{q}": {"i1": 1} for q in range(9)}, ["nDCG@10"], range(9))
     with pytest.raises(
         InputError, match=r"There are 9 clusters of queries\. An interval needs at least 10\."

@@ -5,7 +5,7 @@ import pytest
 
 from imgbench import significance
 from imgbench.errors import InputError
-from imgbench.strata import by_cluster_size, by_length, compared, labelled, read
+from imgbench.strata import by_cluster_size, by_length, compared, labelled, read, unlabelled
 
 
 def test_queries_are_parted_by_their_words() -> None:
@@ -37,6 +37,21 @@ def test_labels_of_a_user() -> None:
         labelled("id", {f"q{row}": str(row) for row in range(51)}, [f"q{row}" for row in range(51)])
 
 
+def test_what_is_not_labelled_is_said() -> None:
+    labels = {"q1": "cars", "other": "planes", "another": "cars"}
+    found = labelled("domain", labels, ["q1", "q2", "q3"])
+    assert unlabelled(found, labels, ["q1", "q2", "q3"]) == [
+        "2 labels of 'domain' name no judged query (such as 'other').",
+        "2 of 3 judged queries have no label in 'domain'.",
+    ]
+    assert unlabelled(labelled("all", {"q1": "x"}, ["q1"]), {"q1": "x"}, ["q1"]) == []
+
+
+def test_strata_of_a_user_have_names_of_their_own() -> None:
+    with pytest.raises(InputError, match=r"The strata 'query length' have the name of some that are always"):
+        labelled("query length", {"q1": "long"}, ["q1"])
+
+
 def test_labels_from_a_file(tmp_path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("domain,query_id,night\ncars,q1,yes\nboats,q2,\n")
@@ -44,6 +59,7 @@ def test_labels_from_a_file(tmp_path) -> None:
     assert labelled("night", read(path)["night"], ["q1", "q2"]).codes.tolist() == [0, -1]
     for text, message in (
         ("query_id,domain\nq1,a\nq1,b\n", r"labels 'q1' twice\. Each query has one row\."),
+        ("query_id,domain\n", r"labels\.csv has no rows\. Each labels a query\."),
         ("query_id\nq1\n", r"has only the column query_id\. Every other column"),
         ("query,domain\nq1,a\n", r"lacks the column query_id"),
     ):

@@ -14,7 +14,7 @@ Out = Annotated[Path, typer.Argument(help="The folder that `imgbench run --out` 
 
 
 def verify(out: Out = OUT) -> None:
-    """Score the saved runs again, with ir-measures' own providers, and say whether results.json holds."""
+    """Score the saved runs again, with ir-measures' own providers, and say whether results.json agrees."""
     from imgbench.report import Report
 
     report = Report.load(out)
@@ -23,7 +23,10 @@ def verify(out: Out = OUT) -> None:
             say(sentence)
         raise typer.Exit(FAILED)
     points = len(report.results["points"])
-    show(f"{out / 'results.json'} holds: {points} points scored again give the same figures to 1e-9.")
+    show(
+        f"{out / 'results.json'} agrees: {points} points scored again give the same scores, differences, "
+        "overlaps and verdicts to 1e-9. Not scored again: limits, strata, funnels, curves and times."
+    )
 
 
 def report_again(

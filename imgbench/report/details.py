@@ -74,7 +74,9 @@ def _funnels(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
             delta = step["delta"].get(measure)
             compared = ("", "", "") if delta is None else _compared(delta)
             rows.append((key, step["step"], readable.score(step["mean"][measure]), *compared))
-    yield Grid(f"Where the loss arises{whose}", columns, tuple(rows))
+    built = any(point.get("builds") for point in points_of(results, encoder))
+    which = " (the first build; intervals cover new queries)" if built else ""
+    yield Grid(f"Where the loss arises{whose}{which}", columns, tuple(rows))
 
 
 def _overlaps(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
@@ -120,7 +122,7 @@ def _curve(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
     chosen = sorted({*range(0, own, 4), *range(own, len(found["sizes"]))})
     for at in chosen:
         size = found["sizes"][at]
-        beyond = " (extrapolated)" if size > found["images"] else " (this corpus)" if at == own else ""
+        beyond = _reach(found, size)
         cells = (
             f"{readable.score(each['mean'][at])} [{readable.score(each['low'][at])},"
             f"{readable.score(each['high'][at])}]"
@@ -130,8 +132,16 @@ def _curve(results: Results, encoder: str, whose: str) -> Iterator[Grid]:
     yield Grid(f"Exact search by corpus size{whose}", tuple(columns), tuple(rows))
 
 
+def _reach(curve: Results, size: int) -> str:
+    """What a size rests on, in words."""
+    if size <= curve["images"]:
+        return " (this corpus)" if size == curve["images"] else ""
+    checked = (curve.get("extrapolation") or {}).get("checked_to", curve["images"])
+    return " (extrapolated)" if size <= checked else " (extrapolated, not checked)"
+
+
 def _cell(delta: Results) -> str:
-    return f"{readable.change(delta['mean'])} {delta['verdict']}"
+    return " ".join(_compared(delta))
 
 
 def _compared(delta: Results) -> tuple[str, str, str]:

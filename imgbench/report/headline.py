@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imgbench.report.readable import amount, percent, short
-from imgbench.report.results import Results, exact_of, points_of, primary
+from imgbench.report.results import Results, exact_of, margin_of, points_of, primary
 
 
 def sentences(results: Results) -> tuple[str, ...]:
@@ -32,7 +32,8 @@ def _sentence(results: Results, encoder: str) -> str:
 def _holds(results: Results, best: Results, exact: Results) -> str:
     measure = primary(results)
     gain = _ratio(best["throughput_qps"]["value"], exact["throughput_qps"]["value"])
-    said = f"{best['key']} keeps {measure} within {_margin(results)} of exact search ({_loss(results, best)})"
+    kept = f"{best['key']} keeps {measure} within {_margin(results, best)} of exact search"
+    said = f"{kept} ({_loss(results, best)})"
     if gain <= 1.0:
         return f"{said}, but at {gain:.2f}x its throughput: no point that holds is faster."
     p50, exact_p50 = (short(point["latency_ms"]["p50"]) for point in (best, exact))
@@ -43,7 +44,8 @@ def _none_holds(results: Results, others: list[Results]) -> str:
     verdicts = [_verdict(results, point) for point in others]
     counts = [(verdicts.count(name), words) for name, words in _WORDS.items()]
     told = ", ".join(f"{count} {words}" for count, words in counts if count)
-    said = f"No point is proven to keep {primary(results)} within {_margin(results)} of exact search: {told}."
+    within = f"{primary(results)} within {_margin(results, others[0])}"
+    said = f"No point is proven to keep {within} of exact search: {told}."
     open_points = [point for point in others if _verdict(results, point) == "inconclusive"]
     return said + (_closest(results, open_points) if open_points else "")
 
@@ -83,10 +85,11 @@ def _verdict(results: Results, point: Results) -> str:
     return str(point["delta"].get(primary(results), {}).get("verdict", ""))
 
 
-def _margin(results: Results) -> str:
+def _margin(results: Results, point: Results) -> str:
+    """As it was asked, and in units of the measure: of a share each encoder has its own."""
     measure = primary(results)
-    bound, given = results["margin"].get(measure, 0.0), (results.get("margin_given") or {}).get(measure, "")
-    return f"{given} ({amount(bound)})" if given.endswith("%") else f"{bound:g}"
+    bound, given = margin_of(results, point, measure), (results.get("margin_given") or {}).get(measure, "")
+    return f"{given} ({amount(bound or 0.0)})" if given.endswith("%") else f"{bound or 0.0:g}"
 
 
 def _ratio(value: float, to: float) -> float:

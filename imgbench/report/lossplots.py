@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from imgbench.errors import InputError, unknown
-from imgbench.report import canvas, headline, labels
+from imgbench.report import canvas, labels
 from imgbench.report.plots import COLOURS, GREY, MARKERS, family, label, no_glyph_warnings, shortened
 from imgbench.report.readable import change, percent
 from imgbench.report.results import Results, margin_of, overlap, points_of
@@ -41,7 +41,12 @@ def overlap_quality(results: Results, measure: str | None = None, encoder: str |
         right.annotate("margin", (1.0, -bound), xycoords=("axes fraction", "data"), ha="right", va="bottom",
                        fontsize=8, color=_DOWN)  # fmt: skip
     left.set_ylabel(f"mean change of {measure}", parse_math=False)
-    left.set_title("queries; the area is their number", fontsize=9, color=GREY)
+    left.set_title(
+        f"{_whose(results, encoder)}queries; the area is their number",
+        fontsize=9,
+        color=GREY,
+        parse_math=False,
+    )
     right.set_ylabel(f"Δ {measure}, {percent(results['confidence'])} interval", parse_math=False)
     right.set_title("points", fontsize=9, color=GREY)
     _legend(figure, colours)
@@ -55,7 +60,7 @@ def funnel(
 ) -> Figure:
     """Where a point loses what it loses: each step's change, with its interval, from the step before.
 
-    The point is the one that the headline recommends, unless `key` names another.
+    The point is the one that loses most, unless `key` names another.
     """
     measure, encoder = canvas.measure_of(results, measure), canvas.encoder_of(results, encoder)
     points: dict[str, Results] = {
@@ -64,8 +69,7 @@ def funnel(
     if not points:
         came = "No funnel was measured."
         raise InputError(came, "The plot shows the steps of a point.", "Run with funnel=True or --funnel.")
-    best = headline.cheapest(results, encoder)
-    chosen = key or (str(best["key"]) if best and best["key"] in points else next(iter(points)))
+    chosen = key or min(points, key=lambda name: points[name]["delta"][measure]["mean"])
     if chosen not in points:
         raise unknown("a point with a funnel", chosen, points)
     steps = points[chosen]["funnel"]["steps"]
@@ -73,8 +77,15 @@ def funnel(
     _waterfall(axes, steps, measure)
     axes.set_xlabel(f"{measure}, with the {percent(results['confidence'])} interval of each change",
                     parse_math=False)  # fmt: skip
-    axes.set_title(shortened(chosen), loc="left", fontsize=10, parse_math=False)
+    axes.set_title(
+        f"{_whose(results, encoder)}{shortened(chosen)}", loc="left", fontsize=10, parse_math=False
+    )
     return figure
+
+
+def _whose(results: Results, encoder: str) -> str:
+    """The encoder's name where there are several."""
+    return f"{shortened(encoder)}, " if len(results["encoders"]) > 1 else ""
 
 
 def _waterfall(axes: Axes, steps: list[Results], measure: str) -> None:

@@ -7,6 +7,7 @@ from imgbench.report.results import Results, primary
 from imgbench.timing import DRIFT_LIMIT
 
 _ENOUGH_CALLS = 1000
+_ENOUGH_BUILDS = 5
 _LIBRARIES = ("imgbench", "faiss-gpu", "faiss-cpu", "torch", "numpy", "ir-measures")
 
 
@@ -51,9 +52,17 @@ def _methods(results: Results) -> list[str]:
     measure = primary(results)
     used = [point["delta"][measure].get("method") for point in results["points"] if measure in point["delta"]]
     counts = [(used.count(name), words) for name, words in _METHODS.items() if name in used]
-    told = "; ".join(f"{words} ({readable.count(count, 'point')})" for count, words in counts)
-    said = [f"Intervals of {measure}: {told}."] if told else []
+    told = "; ".join(f"{readable.count(count, 'point')} by {words}" for count, words in counts)
+    never = "never narrower than for a search that changes nothing"
+    said = [f"Intervals of {measure}, {never}: {told}."] if told else []
     return said + _detectable(results)
+
+
+_METHODS = {
+    "bootstrap-t": "bootstrap-t over clusters (Efron and Tibshirani 1993), max-T over points (Westfall, Young)",
+    "bootstrap-t and Gaffke": "a blend of that with Gaffke's bound, because few clusters changed",
+    "Gaffke": "Gaffke's bound (2005), the worst that may be unseen, because hardly any cluster changed",
+}
 
 
 def _detectable(results: Results) -> list[str]:
@@ -70,13 +79,6 @@ def _detectable(results: Results) -> list[str]:
         "that changes nothing. Ask more queries about other images, or choose a larger margin."
     )
     return [plan["told"], warning]
-
-
-_METHODS = {
-    "bootstrap-t": "bootstrap-t over clusters, simultaneous by max-T, wider where few clusters differ",
-    "bootstrap-t and Gaffke": "between that and Gaffke's bound, because few clusters changed",
-    "Gaffke": "Gaffke's bound, exact binomial if nothing changed, because hardly any cluster did",
-}
 
 
 def _undecided(results: Results) -> list[str]:
@@ -112,9 +114,11 @@ def _builds(results: Results) -> list[str]:
         return ["Intervals speak of this build of each index; builds=5 (--builds 5) covers new ones too."]
     said = (
         f"Δ is the mean over {max(counts)} builds of each index (other seeds, other orders of insertion); "
-        "its interval covers new queries and a new build. The other columns are of the first build."
+        "its interval covers new queries and a new build. The other columns, funnels and correlations are of "
+        "the first build."
     )
-    return [said]
+    few = "Few builds make wide intervals: take five or more, above all with many points."
+    return [said, few] if max(counts) < _ENOUGH_BUILDS else [said]
 
 
 def _strata(results: Results) -> list[str]:

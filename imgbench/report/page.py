@@ -59,6 +59,6 @@ def _figure(title: str, svg: str) -> str:
 
 def _again(results: Results) -> str:
     command = results["environment"].get("command")
-    if not command:
+    if not command or command.startswith("imgbench."):  # a call in Python, whose arguments are not known
         return ""
     return f"<h2>How to run it again</h2>\n<pre>{in_html(command)}</pre>"

@@ -73,7 +73,7 @@ class Report:
     def funnel(
         self, key: str | None = None, measure: str | None = None, *, encoder: str | None = None
     ) -> Figure:
-        """A matplotlib figure of where a point (the recommended one) loses what it loses, step by step."""
+        """A matplotlib figure of where a point (the one that loses most) loses it, step by step."""
         return lossplots.funnel(self.results, key, measure, encoder)
 
     def curve(self, measure: str | None = None) -> Figure:

@@ -58,7 +58,8 @@ def body(told: Content, figure: str = "") -> str:
     lines += [f'<div class="wide">{grid.html(each)}</div>' for each in told.grids]
     if told.details:
         tables = "\n".join(f'<div class="wide">{grid.html(each)}</div>' for each in told.details)
-        lines.append(f"<details><summary>Where the loss falls and arises</summary>\n{tables}\n</details>")
+        summary = "<summary>Details: strata, builds, steps, lost overlap, corpus sizes</summary>"
+        lines.append(f"<details>{summary}\n{tables}\n</details>")
     lines.append("<ul>" + "".join(f"<li>{in_html(note)}</li>" for note in told.notes) + "</ul>")
     return "\n".join(lines)
 

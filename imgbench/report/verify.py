@@ -18,6 +18,7 @@ from imgbench.qrels import Qrels
 from imgbench.report.plain import shown
 from imgbench.report.results import Results, exact_of, margin_of, measures, overlap, run_files
 from imgbench.run import Run
+from imgbench.significance import Margin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,7 @@ def differences(results: Results, per_query: pd.DataFrame, runs: Runs, qrels: Qr
         except InputError as error:
             found.append(f"{_name(point)}: its run cannot be scored: {error}")
     found += _deltas(results, again)
+    found += _margins(results, again)
     found += _encoders(results, again)
     return [shown(sentence) for sentence in found]
 
@@ -163,6 +165,22 @@ def _deltas(results: Results, again: Mapping[tuple[str, str], PerQuery]) -> Iter
                 for said, is_now in zip(means, deltas[measure].mean(axis=1).tolist(), strict=False):
                     yield from _same(f"{what} by one build", said, is_now)
             yield from _verdict(point, measure, delta, margin_of(results, point, measure))
+
+
+def _margins(results: Results, again: Mapping[tuple[str, str], PerQuery]) -> Iterator[str]:
+    """The margins of all points, from what was asked and the exact scores."""
+    asked = {name: Margin.parse(text) for name, text in (results.get("margin_given") or {}).items()}
+    for measure, margin in asked.items():
+        bounds: list[float] = []
+        for point in results["points"]:
+            exact = again.get((point["encoder"], results["baseline"]), {})
+            if measure in exact and measure in point["delta"]:
+                share = float(exact[measure].mean()) if margin.relative else 1.0
+                bounds.append(margin.value * share)
+                said = margin_of(results, point, measure)
+                yield from _same(f"{_name(point)}: the margin of {measure}", said or 0.0, bounds[-1])
+        if bounds and measure in results["margin"]:
+            yield from _same(f"The margin of {measure}", results["margin"][measure], min(bounds))
 
 
 def _verdict(point: Results, measure: str, delta: Results, margin: float | None) -> Iterator[str]:
