@@ -59,7 +59,7 @@ def _methods(results: Results) -> list[str]:
 
 
 _METHODS = {
-    "bootstrap-t": "bootstrap-t over clusters (Efron and Tibshirani 1993), max-T over points (Westfall, Young)",
+    "bootstrap-t": "bootstrap-t over clusters (Efron, Tibshirani 1993), max-T over points (Westfall, Young)",
     "bootstrap-t and Gaffke": "a blend of that with Gaffke's bound, because few clusters changed",
     "Gaffke": "Gaffke's bound (2005), the worst that may be unseen, because hardly any cluster changed",
 }
