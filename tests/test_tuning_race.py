@@ -105,6 +105,20 @@ def test_chances_are_about_right():
     assert abs(told.mean() - held.mean()) < 0.1
 
 
+def test_a_large_half_proves_more_than_its_first_clusters_show():
+    # Of 5,000 clusters, 2,000 are looked at: all unchanged, they are as likely to hold as any point can be.
+    floor = -significance.paired(np.zeros((1, 5000)), np.arange(5000), margin=0.0)[0].low
+    seen = Forecast(0.001, 5000, floor).outlook(np.zeros(2000), np.arange(2000), 0.25)
+    assert floor < 0.001
+    assert seen.share == 1.0
+
+
+def test_a_larger_cluster_in_the_other_half_counts():
+    wide = Forecast(MARGIN, CLUSTERS, 0.9 * MARGIN).outlook(np.zeros(len(GROUPS)), GROUPS, 0.25)
+    assert wide.chance < FORECAST.outlook(np.zeros(len(GROUPS)), GROUPS, 0.25).chance - 0.1
+    assert wide.share == 1.0
+
+
 def test_what_is_unseen_loses_a_quarter_at_least():
     changes = Changes()
     assert changes.typical == 0.25

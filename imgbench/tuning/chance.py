@@ -19,7 +19,7 @@ Groups = Int64[np.ndarray, "query"]
 
 _UNSEEN = 0.25
 """What an unseen changed cluster is expected to lose a query, at least: searches that miss, miss wholly."""
-_MOST = 2000  # clusters whose limits are computed; beyond, limits shrink with the root of the number
+_MOST = 2000  # clusters whose limits are computed; beyond, they are known from there
 _HOPELESS = 1e-3
 
 
@@ -67,7 +67,7 @@ class Forecast:
             mean, error, quantile * error * math.sqrt(len(sizes) / self.clusters), len(sizes)
         )
         if chance > _HOPELESS:
-            chance = self._chance(mean, error, self._half(deltas, groups), len(sizes))
+            chance = min(chance, self._chance(mean, error, self._half(deltas, groups), len(sizes)))
         nothing = self._chance(*_estimate(np.zeros_like(sums), sizes, typical), self.floor, len(sizes))
         return Outlook(
             clusters=len(sizes),
@@ -86,7 +86,11 @@ class Forecast:
         return float(norm.cdf((mean + self.margin - half) / max(math.hypot(error, there), 1e-12)))
 
     def _half(self, deltas: Deltas, groups: Groups) -> float:
-        """How far below the mean the limit would be if the other half were copies of these clusters."""
+        """How far below the mean the limit would be if the other half were copies of these clusters.
+
+        With more clusters the limit of a search that changes nothing comes nearer as one over their number,
+        and what is beyond it with the root.
+        """
         wanted, seen = min(self.clusters, _MOST), int(groups[-1]) + 1
         whole, rest = divmod(wanted, seen)
         part = deltas[groups < rest]
@@ -94,8 +98,15 @@ class Forecast:
         numbers = np.concatenate(
             [(groups + seen * np.arange(whole)[:, None]).ravel(), groups[: len(part)] + seen * whole]
         )
-        found = significance.paired(copies[None], numbers, margin=self.margin, confidence=self.confidence)[0]
-        return (found.mean - found.low) * math.sqrt(wanted / self.clusters)
+        half, least = (self._below(row, numbers) for row in (copies, np.zeros(len(copies))))
+        beyond, rate = max(half - least, 0.0), wanted / self.clusters
+        # A cluster of the other half may be larger than all of these.
+        return max(least * rate + beyond * math.sqrt(rate), self.floor)
+
+    def _below(self, deltas: Deltas, groups: Groups) -> float:
+        """From the mean down to its lower limit."""
+        found = significance.paired(deltas[None], groups, margin=self.margin, confidence=self.confidence)[0]
+        return found.mean - found.low
 
 
 def _estimate(
