@@ -48,7 +48,7 @@ class Comparison(Interval):
 
     `margin`: the loss that would be acceptable, in units of the measure. `clusters_needed`: for an
     inconclusive point, about how many clusters in all would decide it if the difference stayed what it is: so
-    many decide in half of the cases or more (None: no number would). `changed`: how many queries differ at
+    many decide in about half of the cases (None: no number would). `changed`: how many queries differ at
     all, in any build. `method`: where the limits come from. `build_spread`: the standard deviation of the
     mean difference between the `builds` builds; `queries`: the limits that would hold for these builds, were
     they the only ones. `clusters`: how many clusters the queries form; `confidence`: that of all limits of
