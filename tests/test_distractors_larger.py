@@ -1,4 +1,4 @@
-"""Larger corpora: predictions against what is there, and effective sizes."""
+"""Larger corpora: predictions against what is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from imgbench.distractors import Curve, Reach, curve_of, distractor_curve, effective_size, tail
+from imgbench.distractors import Curve, curve_of, distractor_curve, tail
 from imgbench.embeddings import Embeddings
 from imgbench.errors import InputError
 from imgbench.ranks import Ranks, relevant_ranks
@@ -125,6 +125,15 @@ def test_the_front_door_takes_vectors_and_clusters():
     np.testing.assert_array_equal(same.low, usual.low)
 
 
+def test_whole_numbers_of_any_type_are_sizes():
+    curve = curve_of(part(2225), "RR", np.array([400.0, 500.0]))
+    assert curve.sizes == (400, 500)
+    found = curve.extrapolate(np.array([64], dtype=np.int32))
+    assert found.sizes[-1] == 2225 + 63 * 1925
+    assert found.at(found.sizes[-1], "RR").mean == found.mean[0, -1]
+    assert not found.frame().checked.iloc[-1]
+
+
 # The models
 
 
@@ -189,46 +198,6 @@ def test_every_model_gives_probabilities_that_sum_to_one(model):
     assert (found.chance <= 1).all()
 
 
-# Effective size
-
-
-def test_a_corpus_is_as_hard_as_itself():
-    curve = quarter()
-    for size in (900, 2225, 6000):
-        found = effective_size(curve, curve.scores([size])[2, 0], "RR")
-        assert found.size == pytest.approx(size, rel=0.01)
-        assert found.reach is (Reach.EXTRAPOLATED if size > 2225 else Reach.MEASURED)
-        assert found.low <= found.size <= found.high
-        assert found.distractors == found.size - 300
-    exact = effective_size(curve, curve.scores([900])[2, 0], "RR")
-    assert exact.high - exact.low < 30  # the same queries: nothing varies but the interpolation
-
-
-def test_harder_random_images_count_for_more():
-    """The pool's images that are near the queries, against all of them."""
-    images, queries, judged = gallery()
-    near = (queries.vectors @ images.vectors[300:2225].T).max(axis=0)
-    hard = [*range(300), *(300 + np.argsort(-near)[:400])]
-    ranks = relevant_ranks(images.select(hard), queries, judged)
-    found = effective_size(quarter(), ranks, "nDCG@10")
-    assert 1.2 * 700 < found.low < found.size < found.high
-    assert str(found).startswith(f"nDCG@10 {found.score:.3f}: as hard as {found.size:,} images (")
-    by_name = dict(zip(ranks.qrels.query_ids, curve_of(ranks, "nDCG@10").scores([700])[0, 0], strict=True))
-    assert effective_size(quarter(), by_name) == found
-
-
-def test_beyond_what_was_checked_there_is_no_number():
-    curve = quarter()
-    found = effective_size(curve, np.zeros(900), "RR")
-    assert (found.size, found.high, found.low, found.distractors) == (None, None, curve.farthest, None)
-    assert found.reach is Reach.BEYOND
-    assert str(found) == "RR 0.000: harder than 15,700 images (beyond what was checked)"
-    short = effective_size(curve_of(part(2225), MEASURES), np.zeros(900), "RR")
-    assert short.low == 2225
-    easy = effective_size(curve, np.ones(900), "RR")
-    assert easy.size == easy.low == easy.high == curve.smallest
-
-
 # Bad input
 
 
@@ -239,7 +208,6 @@ def test_beyond_what_was_checked_there_is_no_number():
         (lambda curve: curve.extrapolate(sizes=[2000]), "The sizes to extrapolate to are [2000]."),
         (lambda curve: curve.extrapolate(model="tial"), "'tial' is not a model of larger corpora."),
         (lambda curve: curve.extrapolate(draws=0), "draws is 0. An error is measured on some sub-corpora."),
-        (lambda curve: effective_size(curve, np.zeros(900), confidence=95), "The confidence is 95. It lies"),
         (lambda curve: curve.at(100, "RR"), "A corpus of 100 images was asked for."),
         (lambda curve: curve.at(5000, "P@1"), "'P@1' is not a measure of this curve."),
         (lambda curve: curve_of(curve.ranks, "RR").at(5000, "RR"), "A corpus of 5000 images was asked for."),
@@ -247,16 +215,30 @@ def test_beyond_what_was_checked_there_is_no_number():
             lambda curve: curve_of(curve.ranks, clusters=np.zeros(3)),
             "3 clusters came for 900 judged queries.",
         ),
-        (lambda curve: effective_size(curve, np.zeros(3)), "Scores of shape (3,) came for 900 queries."),
-        (
-            lambda curve: effective_size(curve, {"q0": 1.0}),
-            "Scores of 1 queries came for a curve of 900, not",
-        ),
-        (lambda curve: effective_size(curve, np.zeros(900), "P@1"), "'P@1' is not a measure of this curve."),
         (
             lambda curve: curve_of(part(390), "RR").extrapolate(),
-            "The pool has 90 distractors for some query. To check an extrapolation, half of it must have 50.",
+            "The pool has 90 distractors for some query. To check an extrapolation it needs 100, 50 in each",
         ),
+        (
+            lambda curve: curve.extrapolate([600]),
+            "A factor is 600. It says how many times the pool a corpus has, at most 64. Pass factors such",
+        ),
+        (lambda curve: curve.extrapolate((2, 10**9)), "A factor is 1000000000. It says how many times"),
+        (lambda curve: curve.extrapolate((2, float("nan"))), "A factor is nan. It says how many times"),
+        (lambda curve: curve.extrapolate(["a"]), "A factor is 'a'. It says how many times"),
+        (lambda curve: curve.extrapolate([True]), "A factor is True. It says how many times"),
+        (lambda curve: curve.extrapolate("x"), "Factors came as 'x'. They are a list. Pass factors such as"),
+        (lambda curve: curve.extrapolate(4), "Factors came as 4. They are a list. Pass factors such as"),
+        (
+            lambda curve: curve.extrapolate(sizes=[10**9]),
+            "A corpus of 1000000000 images was asked for. Nothing is predicted beyond 64 times the pool,",
+        ),
+        (lambda curve: curve.at(10**9, "RR"), "A corpus of 1000000000 images was asked for. Nothing is"),
+        (lambda curve: curve.extrapolate(sizes=["a"]), "A size is 'a'. It is a whole number of images."),
+        (lambda curve: curve_of(curve.ranks, sizes=["a"]), "A size is 'a'. It is a whole number of images."),
+        (lambda curve: curve_of(curve.ranks, sizes=[400.5]), "A size is 400.5. It is a whole number of"),
+        (lambda curve: curve_of(curve.ranks, sizes=[float("inf")]), "A size is inf. It is a whole number of"),
+        (lambda curve: curve_of(curve.ranks, sizes=500), "Sizes came as 500. They are a list. Pass sizes="),
     ],
 )
 def test_bad_input_is_three_sentences(call, message):

@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from imgbench import clusters as rules
 from imgbench.distractors import expected, extrapolation
+from imgbench.distractors import sizes as possible
 from imgbench.distractors.extrapolation import Error
 from imgbench.embeddings import Embeddings
 from imgbench.errors import InputError, unknown
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURES = ("nDCG@10", "R@10", "Success@10", "RR")
-_POINTS, _START = 20, 100
 
 Means = Float64[np.ndarray, "measure size"]
 
@@ -71,7 +71,7 @@ class Curve:
     @property
     def smallest(self) -> int:
         """The size at which some query has no distractor left."""
-        return _smallest(self.ranks)
+        return possible.smallest(self.ranks)
 
     @property
     def farthest(self) -> int:
@@ -81,7 +81,7 @@ class Curve:
 
     def scores(self, sizes: Sequence[int]) -> Float64[np.ndarray, "measure size query"]:
         """The expectation of every judged query at any sizes. InputError as in `at`."""
-        wanted = _sizes(self.ranks, sizes, most=None if self.model else self.images)
+        wanted = possible.checked(self.ranks, sizes, predicted=self.model is not None)
         parsed = expected.parse(self.measures)
         small = [size for size in wanted if size <= self.images]
         added = [size - self.images for size in wanted if size > self.images]
@@ -92,7 +92,7 @@ class Curve:
 
     def at(self, size: int, measure: str | Measure) -> Interval:
         """The mean and its limits at one size. InputError for a size below `smallest`, one above `images`
-        without an extrapolation, and a measure that the curve does not have.
+        without an extrapolation or beyond 64 times the pool, and a measure that the curve does not have.
         """
         name = str(measure)
         if name not in self.measures:
@@ -117,15 +117,10 @@ class Curve:
         eighth of the pool, `draws` times each, predict this corpus, and limits are as much wider as those
         predictions are typically wrong: the root of the sum of the squares of the half-width over clusters
         and of that error times Student's quantile (`draws` degrees of freedom). Sizes above `farthest` were
-        never checked. InputError for factors of 1 or less, sizes that are not larger, an unknown model, and
-        a pool too small to be divided.
+        never checked. InputError for factors of 1 or less or above 64, sizes that are not larger or have more
+        than 64 times the pool, an unknown model, and a pool of fewer than 100 distractors.
         """
-        wanted = [self.images + round((factor - 1) * self.pool_size) for factor in factors]
-        larger = sorted({int(size) for size in (wanted if sizes is None else sizes)})
-        if not larger or larger[0] <= self.images:
-            came = f"The sizes to extrapolate to are {larger[:5]}."
-            wanted_ = f"They are larger than the corpus, which has {self.images} images."
-            raise InputError(came, wanted_, "Pass factors above 1, such as (2, 4, 8).")
+        larger = possible.larger(self.ranks, factors, sizes)
         parsed = expected.parse(self.measures)
         error = extrapolation.measured_error(self.ranks, parsed, model=model, draws=draws, seed=self.seed)
         inner = tuple(size for size in self.sizes if size <= self.images)
@@ -221,7 +216,7 @@ def curve_of(
 ) -> Curve:
     """`distractor_curve` from ranks that exist."""
     parsed = expected.parse(measures)
-    wanted = _spaced(ranks) if sizes is None else _sizes(ranks, sizes, most=ranks.images)
+    wanted = possible.spaced(ranks) if sizes is None else possible.checked(ranks, sizes, predicted=False)
     scores = expected.closed(ranks, parsed, wanted)
     nothing = np.zeros((len(parsed), len(wanted)))
     groups = _clusters(ranks.qrels, clusters)
@@ -249,36 +244,6 @@ def _limits(
         low = np.maximum(mean - np.hypot(mean - low, wider), 0.0)
         high = np.minimum(mean + np.hypot(high - mean, wider), 1.0)
     return mean, low, high
-
-
-def _smallest(ranks: Ranks) -> int:
-    return int((ranks.images - ranks.distractors).max())
-
-
-def _spaced(ranks: Ranks) -> tuple[int, ...]:
-    smallest, largest = max(_smallest(ranks), 1), ranks.images
-    start = max(smallest, _START) if largest > _START else smallest
-    return tuple(int(size) for size in np.unique(np.geomspace(start, largest, _POINTS).round()))
-
-
-def _sizes(ranks: Ranks, sizes: Sequence[int], *, most: int | None) -> tuple[int, ...]:
-    wanted = sorted({int(size) for size in sizes})
-    if not wanted:
-        raise InputError("No size came.", "A curve has some.", "Pass sizes=None for twenty of them.")
-    smallest = _smallest(ranks)
-    if wanted[0] < smallest:
-        raise InputError(
-            f"A corpus of {wanted[0]} images was asked for.",
-            f"The fixed images and a query's relevant ones are up to {smallest} already.",
-            f"Pass sizes from {smallest} on.",
-        )
-    if most is not None and wanted[-1] > most:
-        raise InputError(
-            f"A corpus of {wanted[-1]} images was asked for.",
-            f"There are {most}.",
-            "Use curve.extrapolate(sizes=...) for larger ones.",
-        )
-    return tuple(wanted)
 
 
 def _clusters(

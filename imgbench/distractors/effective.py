@@ -21,11 +21,13 @@ from imgbench.ranks import Ranks
 
 _POINTS = 60  # sizes between which the curve is interpolated, in the logarithm of the distractors
 _RESAMPLES = 2000
+_ROUNDING = 1e-9  # two sums of the same score differ by less
 
 
 class Reach(StrEnum):
-    """What the number rests on."""
+    """What the number rests on, or why there is none."""
 
+    EASIER = "above the whole curve"
     MEASURED = "measured"
     EXTRAPOLATED = "extrapolated, checked"
     BEYOND = "beyond what was checked"
@@ -35,8 +37,10 @@ class Reach(StrEnum):
 class EffectiveSize:
     """The corpus of random images that is as hard, in images, with its limits.
 
-    `size` is None where the curve does not fall that far within what was checked: then it is more than
-    `low`. `high` is None where the upper limit lies there. `fixed`: how many of the images are not random.
+    `size` is None where the curve does not fall that far within what was checked (`reach` is BEYOND): then it
+    is more than `low`. It is None too where the score is above the whole curve (EASIER): then it is less than
+    `high`. `high` is None where the upper limit lies beyond what was checked, `low` 0 where the lower one is
+    below the smallest corpus. `fixed`: how many of the images are not random.
     """
 
     measure: str
@@ -55,10 +59,14 @@ class EffectiveSize:
 
     def __str__(self) -> str:
         hard = f"{self.measure} {self.score:.3f}: "
+        if self.reach is Reach.EASIER:
+            than = "the smallest corpus" if self.high is None else f"{self.high:,} images"
+            return f"{hard}easier than {than} ({self.reach})"
         if self.size is None:
             return f"{hard}harder than {self.low:,} images ({self.reach})"
         high = f"{self.high:,}" if self.high is not None else "no known limit"
-        return f"{hard}as hard as {self.size:,} images ({self.low:,} to {high}; {self.reach})"
+        low = f"{self.low:,} to" if self.low else "up to"
+        return f"{hard}as hard as {self.size:,} images ({low} {high}; {self.reach})"
 
 
 def effective_size(
@@ -76,7 +84,7 @@ def effective_size(
     draws curve and score together, because both come from the same queries, with the error of the
     extrapolation times one number of Student's a draw. Below `curve.images` the curve is exact, up to
     `curve.farthest` its extrapolation was checked, and beyond no number is given. InputError for scores of
-    other queries and measures that the curve does not have.
+    other queries or outside 0 to 1, and measures that the curve does not have.
     """
     name = curve.measures[0] if measure is None else str(measure)
     if name not in curve.measures:
@@ -92,16 +100,23 @@ def effective_size(
     found = _crossings(excess.mean(axis=1)[None], sizes, fixed)[0]
     drawn = _crossings(_resampled(curve, excess, sizes, m, seed), sizes, fixed)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], method="closest_observation")
-    ends = [None if np.isinf(end) else round(float(end)) for end in (found, low, high)]
-    reach = _reach(curve, ends[0])
-    least = curve.farthest if ends[1] is None else ends[1]
-    return EffectiveSize(name, float(score.mean()), ends[0], least, ends[2], fixed, reach, confidence)
+    reach = _reach(curve, found)
+    size = round(float(found)) if reach in {Reach.MEASURED, Reach.EXTRAPOLATED} else None
+    least = _least(low, curve.farthest)
+    most = None if high == np.inf else round(float(max(high, sizes[0])))
+    return EffectiveSize(name, float(score.mean()), size, least, most, fixed, reach, confidence)
 
 
-def _reach(curve: Curve, size: int | None) -> Reach:
-    if size is None:
-        return Reach.BEYOND
-    return Reach.MEASURED if size <= curve.images else Reach.EXTRAPOLATED
+def _reach(curve: Curve, crossing: float) -> Reach:
+    if np.isinf(crossing):
+        return Reach.BEYOND if crossing > 0 else Reach.EASIER
+    return Reach.MEASURED if round(crossing) <= curve.images else Reach.EXTRAPOLATED
+
+
+def _least(low: float, farthest: int) -> int:
+    if np.isinf(low):
+        return farthest if low > 0 else 0
+    return round(float(low))
 
 
 def _scores(
@@ -115,11 +130,20 @@ def _scores(
         if set(hard) != set(names):
             came = f"Scores of {len(hard)} queries came for a curve of {len(names)}, not the same ones."
             raise InputError(came, "Both are about the same queries.", "Select the queries first.")
-        hard = np.array([hard[query] for query in names], dtype=np.float64)
-    found = np.asarray(hard, dtype=np.float64)
+        hard = np.array([hard[query] for query in names])
+    try:
+        found = np.asarray(hard, dtype=np.float64)
+    except (TypeError, ValueError):
+        came = f"Scores came as {type(hard).__name__}, not all of them numbers."
+        raise InputError(came, "Each judged query has one.", "Pass floats between 0 and 1.") from None
     if found.shape != (len(names),) or not np.isfinite(found).all():
         came = f"Scores of shape {found.shape} came for {len(names)} queries."
         raise InputError(came, "Each judged query has a finite one.", "Score missing answers as 0.")
+    if found.min(initial=0.0) < -_ROUNDING or found.max(initial=0.0) > 1 + _ROUNDING:
+        came = f"The scores are {found.min():.3g} to {found.max():.3g}."
+        raise InputError(
+            came, f"{name} lies between 0 and 1.", "Pass each query's score, not a sum or percent."
+        )
     return found
 
 
@@ -151,13 +175,16 @@ def _resampled(
 def _crossings(
     excess: Float64[np.ndarray, "curve size"], sizes: list[int], fixed: int
 ) -> Float64[np.ndarray, "curve"]:
-    """Where each curve falls to 0, linear in the distractors' logarithm; infinite where it never does."""
+    """Where each curve falls to 0, linear in the distractors' logarithm.
+
+    Infinite where it never does, minus infinite where it starts below.
+    """
     at = np.log(np.maximum(np.array(sizes) - fixed, 0) + 1.0)
     falling = np.minimum.accumulate(excess, axis=1)
     below = falling <= 0
     first = np.where(below.any(axis=1), below.argmax(axis=1), -1)
     found = np.full(len(excess), np.inf)
-    found[first == 0] = sizes[0]
+    found[first == 0] = np.where(falling[first == 0, 0] < -_ROUNDING, -np.inf, sizes[0])
     row = np.flatnonzero(first > 0)
     after, before = falling[row, first[row]], falling[row, first[row] - 1]
     share = before / (before - after)

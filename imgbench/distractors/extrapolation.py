@@ -103,7 +103,7 @@ def measured_error(
     if not possible:
         raise InputError(
             f"The pool has {int(ranks.distractors.min())} distractors for some query.",
-            f"To check an extrapolation, half of it must have {_SMALLEST}.",
+            f"To check an extrapolation it needs {2 * _SMALLEST}, {_SMALLEST} in each half.",
             "Add images to the pool.",
         )
     truth = expected.closed(ranks, measures, [ranks.images])[:, 0].mean(axis=1)

@@ -146,17 +146,18 @@ def _pareto(
 
 
 def _counts(found: Seen) -> Chances:
-    rare = np.flatnonzero(found.above <= _COUNTED)
     drawn = np.maximum(found.drawn, 1)[found.query]
     # Each query has the same say in the distribution, however many relevant images it has.
     says = 1.0 / np.bincount(found.query, minlength=len(found.drawn))[found.query]
     close = found.above <= 4 * _COUNTED
     totals = np.bincount(found.above[close], weights=says[close], minlength=4 * _COUNTED + 1)
-    posterior = _mixture(totals)[found.above[rare]]
-    posterior = np.where(posterior < _LEAST, 0.0, posterior)
-    posterior /= posterior.sum(axis=1, keepdims=True)
+    table = _mixture(totals)[: _COUNTED + 1]
+    table = _normal(np.where(table < _LEAST, 0.0, table))
+    # A count that no rate explains has its share, as many images above have.
+    known = np.append(table.any(axis=1), False)[np.minimum(found.above, _COUNTED + 1)]
+    rare, rest = np.flatnonzero(known), np.flatnonzero(~known)
+    posterior = table[found.above[rare]]
     at, rate = np.nonzero(posterior)
-    rest = np.flatnonzero(found.above > _COUNTED)
     return Chances(
         np.concatenate([rare[at], rest]),
         np.minimum(np.concatenate([_RATES[rate] / drawn[rare[at]], _share(found)[rest]]), 1.0),
@@ -171,7 +172,8 @@ def _mixture(totals: Float64[np.ndarray, "count"]) -> Float64[np.ndarray, "count
         log = np.where(_RATES > 0, count * np.log(_RATES) - _RATES, np.where(count == 0, 0.0, -np.inf))
     likelihood = np.exp(log - gammaln(count + 1.0))
     weights = np.full(len(_RATES), 1.0 / len(_RATES))
-    for _ in range(_ROUNDS):
+    # Where all images are far down there is nothing to learn from, and nothing that asks.
+    for _ in range(_ROUNDS if totals.any() else 0):
         weights = totals @ _normal(likelihood * weights) / totals.sum()
     return _normal(likelihood * weights)
 
