@@ -324,6 +324,8 @@ def test_tune_finds_a_point_and_proves_it(tmp_path: Path, folder: Path) -> None:
     assert found.stdout.startswith(f"{saved['best']['key']}: ")
     assert saved["margin_asked"] == "5%"
     assert saved["comparison"]["verdict"] == "holds"
+    assert "It loses " in found.stdout
+    assert "within the margin of 5% (0.0" in found.stdout
     assert "of the distance computations of the full grid" in found.stdout
 
 
@@ -341,3 +343,50 @@ def test_tune_from_a_file_and_with_wrong_options(tmp_path: Path) -> None:
         "tune", "--corpus", "scenes:400?queries=80", "--margin", "0.001", "--index", "SQ8?", "--quiet"
     )
     assert found.returncode == cli.WRONG
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--encoder", "a", "--encoder", "b"], "--encoder came twice. Tuning is about one. Pass one."),
+        (["--measure", "R@10"] * 3, "--measure came 3 times. Tuning is about one. Pass one."),
+        (["--out", "."], "'.' is a folder. The answer is one JSON file. Name a file in it."),
+        (
+            ["--out", "no/t.json"],
+            "'no/t.json' cannot be written (No such file or directory). "  # noqa: ISC004
+            "Wanted a file in a folder that exists and is writable. "
+            "Check the path, its permissions and the space left.",
+        ),
+        (["tune.toml"], "--encoder came twice. Tuning is about one. Pass one."),
+    ],
+)
+def test_tune_refuses_before_anything_is_loaded(
+    given: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tune.toml").write_text('encoder = ["scenes", "metaclip-1.2"]')
+    loaded: list[object] = []
+    monkeypatch.setattr("imgbench.cli.inputs.subject", loaded.append)
+    found = run("tune", *given)
+    assert (found.returncode, found.stderr) == (cli.WRONG, f"imgbench: {said}\n")
+    assert loaded == []
+    assert [path.name for path in tmp_path.iterdir()] == ["tune.toml"]
+
+
+def test_tune_interrupted_or_without_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("imgbench.cli.inputs.subject", interrupted)
+    found = run("tune")
+    assert found.returncode == cli.INTERRUPTED
+    assert found.stderr == "imgbench: interrupted. Embeddings are kept; the tuning starts again.\n"
+
+    class Full:
+        def save(self, path: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device", f".{path.name}.1.part")
+
+    monkeypatch.setattr(sys.modules["imgbench.cli.tune"], "_tuned", lambda _: Full())
+    found = run("tune", "--out", tmp_path / "t.json")
+    assert found.returncode == cli.WRONG
+    assert found.stderr.startswith(f"imgbench: '{tmp_path / 't.json'}' cannot be written (No space left on")

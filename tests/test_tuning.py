@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import imgbench as ib
+from imgbench import significance
 from imgbench.grids import default_grid
 from imgbench.index import Index
 from imgbench.points import Protocol
-from imgbench.tuning import GOALS, tune, work
+from imgbench.tuning import GOALS, summary, tune, work
 from imgbench.tuning.candidates import ladders, parse
 from imgbench.tuning.goals import Bench
-from imgbench.tuning.halves import split
+from imgbench.tuning.halves import Half, split
+from imgbench.tuning.provable import check_provable, provable
 
 IMAGES, DIM, PHOTOS = 3000, 32, 600
 GRID = ["IVF16,Flat?nprobe=1,2,4,8,16", "HNSW16?efSearch=16,64,256", "SQ8", "SQ4", "SQfp16"]
@@ -234,15 +238,24 @@ def test_nothing_is_cheaper_than_exact_search(vectors):
     found = tuned(vectors, goal="bytes", indexes=["HNSW16?efSearch=16,64"])
     assert found.comparison is None
     assert str(found).startswith("No candidate costs less than exact search: stay with Flat.")
+    assert str(found).endswith(
+        f"No candidate was raced. Counting and exact search took {found.distances.share:.1%} of the distance "
+        "computations of the full grid."
+    )
 
 
 def test_the_result_is_told_and_saved(by_distances, tmp_path, vectors):
     found = by_distances
     lines = str(found).splitlines()
     assert lines[0].startswith(f"{found.best.key}: ")
-    assert "times fewer distance computations, and it loses less than 0.02 nDCG@10" in lines[0]
-    assert any(line.startswith("Flat (exact)") for line in lines)
-    assert lines[-1].startswith(f"{sum(trial.queries > 0 for trial in found.trail)} of 11 candidates")
+    assert f"times fewer distance computations ({found.cost:.0f} instead of 3000 distance" in lines[0]
+    assert "so within the margin of 0.02, on 300 clusters of queries that did not choose it." in lines[0]
+    assert "difference in nDCG@10" in lines[2]
+    assert any(line.split()[:3] == ["Flat", "(exact)", "3000"] for line in lines)
+    raced = sum(trial.queries > 0 for trial in found.trail)
+    assert lines[-1].startswith(f"{raced} of 11 candidates were raced. All searches took ")
+    spent = found.distances
+    assert f": exact search {spent.exact / spent.full_grid:.1%}, the race " in lines[-1]
     found.save(tmp_path / "tuning.json")
     saved = json.loads((tmp_path / "tuning.json").read_text(encoding="utf-8"))
     assert saved == json.loads(json.dumps(found.to_dict()))
@@ -299,11 +312,24 @@ def test_bad_input_is_three_short_sentences(vectors):
     assert error((dict(list(qrels.items())[:38]), images, queries)) == (
         "There are 19 clusters of queries. Two halves need 10 each. Ask about more images."
     )
-    assert error(vectors, measure=["nDCG@10", "R@10"]).startswith("A measure came as list.")
+    two = "2 measures came. Tuning is about one. Pass one."
+    assert error(vectors, measure=["nDCG@10", "R@10"]) == two
     with pytest.raises(ib.InputError, match="2 vector spaces came"):
         tune(qrels, {"a": (images, queries), "b": (images, queries)})
     with pytest.raises(ib.InputError, match="Judgements came without images"):
         tune(qrels, "scenes")
+
+
+def test_two_encoders_are_refused_before_either_is_loaded(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(ib.Corpus, "load", loaded.append)
+    monkeypatch.setattr(ib.Encoder, "load", loaded.append)
+    with pytest.raises(ib.InputError) as caught:
+        tune("scenes", ["scenes", "metaclip-1.2"])
+    assert str(caught.value) == "2 encoders came. Tuning is about one. Pass one."
+    with pytest.raises(ib.InputError, match=r"^No encoder came\."):
+        tune("scenes", [])
+    assert loaded == []
 
 
 def test_a_margin_that_nothing_could_prove_is_refused_before_any_search(vectors, monkeypatch):
@@ -312,7 +338,56 @@ def test_a_margin_that_nothing_could_prove_is_refused_before_any_search(vectors,
     assert said.startswith(
         "The margin is 0.005, and 300 clusters of queries are left to confirm. They cannot"
     )
-    assert "Pass margin=0.013 or more, or ask about 1," in said
+    assert "Choose a margin of 0.013 or more, or ask about 1," in said
     assert spy.searched == []
-    assert error(vectors, margin="1%", indexes=GRID[:1]).startswith("The margin is 0.00")
+    assert error(vectors, margin="1%", indexes=GRID[:1]).startswith("The margin is 1% (0.00")
     assert {spec for spec, _, rows in spy.searched if len(rows) != 64} == {"Flat"}
+
+
+def told(found, deltas, margin, asked):
+    """The headline for other differences on the confirm half."""
+    rows = np.arange(len(deltas))
+    compared = significance.paired(np.array([deltas]), rows, margin=margin)[0]
+    best = found.best if compared.verdict.value == "holds" else None
+    named = {"best": best, "comparison": compared, "margin": margin, "margin_asked": asked}
+    return summary.headline(replace(found, confirm_clusters=len(deltas), **named))
+
+
+def test_the_headline_names_loss_proof_and_margin_in_one_sign(by_distances):
+    losing = -0.3 * (np.arange(400) % 10 == 0)
+    assert (
+        "It loses 0.030 nDCG@10, proven to be less than 0.04 and so within the margin of 5% (0.0513), "
+        "on 400 clusters of queries that did not choose it."
+    ) in told(by_distances, losing, 0.05128, "5%")
+    none = told(by_distances, np.zeros(400), 0.02, "0.02")
+    assert (
+        "It loses no nDCG@10, any loss is proven to be less than 0.0092 and so within the margin of 0.02"
+        in none
+    )
+    assert "It gains 0.030 nDCG@10, proven to be no loss" in told(by_distances, -losing, 0.02, "0.02")
+    lost = told(by_distances, 3 * losing, 0.02, "0.02")
+    assert lost.startswith("Stay with Flat: the closest candidate, ")
+    assert (
+        "loses 0.090 nDCG@10, proven to be more than 0.063 and so beyond the margin of 0.02, on 400" in lost
+    )
+    open_ = told(by_distances, losing, 0.035, "0.035")
+    assert open_.startswith("No recommendation: ")
+    assert "where a loss of up to 0.04 cannot be ruled out, and the margin is 0.035. About " in open_
+
+
+def test_a_proof_is_written_within_its_margin(by_distances):
+    losing = -0.3 * (np.arange(400) % 10 == 0)
+    low = significance.paired(losing[None], np.arange(400), margin=0.05)[0].low
+    told_ = told(by_distances, losing, -low + 1e-5, f"{-low + 1e-5:.5f}")
+    proven = float(re.search(r"less than ([\d.]+)", told_)[1])
+    assert -low <= proven <= -low + 1e-5
+
+
+def test_unequal_clusters_are_named_where_they_widen_the_limits():
+    clusters = np.concatenate([np.zeros(60, dtype=int), np.arange(1, 41)])
+    half = Half(np.arange(100), clusters)
+    floor = provable(half, 0.95, 0)
+    with pytest.raises(
+        ib.InputError, match=re.escape("and 41 clusters of queries (one of 60 among 100 queries)")
+    ):
+        check_provable(0.005, floor, half, 0.95, 0, name="0.005")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +13,12 @@ import typer
 
 from imgbench.cli import inputs
 from imgbench.cli.program import INTERRUPTED, say, show
+from imgbench.errors import InputError
 
 if TYPE_CHECKING:
     from imgbench.tuning import Tuning
 
+_ALONE = ("encoder", "measure")  # lists, so that a second one is seen
 _SETTINGS = ("goal", "measure", "margin", "confidence", "k", "seed", "cache")
 
 
@@ -23,7 +28,7 @@ def tune(  # noqa: PLR0917  typer's options
     ] = None,
     corpus: inputs.Corpus = None,
     encoder: Annotated[
-        str | None, typer.Option(help="scenes, a preset, or family:model. [default: scenes]")
+        list[str] | None, typer.Option(help="scenes, a preset, or family:model. [default: scenes]")
     ] = None,
     index: Annotated[
         list[str] | None,
@@ -34,7 +39,8 @@ def tune(  # noqa: PLR0917  typer's options
         typer.Option(help="What is to be cheap: latency, throughput, bytes or distances. [default: latency]"),
     ] = None,
     measure: Annotated[
-        str | None, typer.Option(help="The measure of ir-measures that may not lose. [default: nDCG@10]")
+        list[str] | None,
+        typer.Option(help="The measure of ir-measures that may not lose. [default: nDCG@10]"),
     ] = None,
     margin: inputs.Margin = None,
     k: inputs.Depth = None,
@@ -66,20 +72,50 @@ def tune(  # noqa: PLR0917  typer's options
     try:
         found = _tuned(options)
     except KeyboardInterrupt:
-        say("imgbench: interrupted. Finished embeddings are kept: the same command goes on from there.")
+        say("imgbench: interrupted. Embeddings are kept; the tuning starts again.")
         raise typer.Exit(INTERRUPTED) from None
     show(str(found))
     if "out" in options:
-        found.save(options["out"])
+        with _writing(options["out"]):
+            found.save(options["out"])
         say(f"Saved in {options['out']}.")
 
 
 def _tuned(options: dict[str, Any]) -> Tuning:
     from imgbench.tuning import tune as tuned
 
+    options |= {name: _one(name, options[name]) for name in _ALONE if name in options}
+    if "out" in options:
+        _check_writable(options["out"])  # now, and not after all the work
     progress = not options.get("quiet", False) and sys.stderr.isatty()
     settings = {name: options[name] for name in _SETTINGS if name in options}
     if "index" in options:
         settings["indexes"] = options["index"]
     corpus, encoder = inputs.subject(options)
     return tuned(corpus, encoder, protocol=inputs.protocol(options), progress=progress, **settings)
+
+
+def _one(name: str, values: list[str]) -> str:
+    if len(values) == 1:
+        return values[0]
+    came = {0: "is empty", 2: "came twice"}.get(len(values), f"came {len(values)} times")
+    raise InputError(f"--{name} {came}.", "Tuning is about one.", "Pass one.")
+
+
+def _check_writable(path: Path) -> None:
+    """InputError where no file can be written under that name. What is there stays as it is."""
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder.", "The answer is one JSON file.", "Name a file in it.")
+    with _writing(path):  # asking for permissions would say nothing of disks that are full or only to be read
+        tempfile.TemporaryFile(dir=path.parent).close()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Generator[None]:
+    """A disk that refuses, told of the path that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        came = f"{str(path)!r} cannot be written ({error.strerror or error})."
+        wanted = "Wanted a file in a folder that exists and is writable."
+        raise InputError(came, wanted, "Check the path, its permissions and the space left.") from None

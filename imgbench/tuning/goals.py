@@ -16,8 +16,8 @@ from imgbench.tuning.candidates import Candidate
 
 GOALS = {
     "latency": "ms a query (median)",
-    "throughput": "queries a second",
-    "bytes": "bytes",
+    "throughput": "queries/s",
+    "bytes": "bytes of the whole index",
     "distances": "distance computations a query",
 }
 """What may be cheapest, and its unit. Only `latency` and `throughput` depend on the machine."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgbench.corpus import Corpus
 from imgbench.embeddings import CACHE
 from imgbench.encoders.base import Encoder
 from imgbench.errors import InputError, unknown
-from imgbench.evaluator import Evaluator
 from imgbench.grids import default_grid
 from imgbench.index import Index
 from imgbench.points import Protocol
@@ -56,11 +55,13 @@ def tune(
     with few searches. On the second, which nobody has looked at, they are compared with exact search, the
     safest first, until one does not hold: the last that held is the recommendation. Tests in an order that
     was fixed before need no correction (Maurer, Hothorn and Lehmacher 1995), and choosing on other queries
-    than those that prove leaves no bias: a point whose true loss is the margin or more is recommended with a
-    probability of at most (1 - confidence) / 2.
+    than those that prove leaves no bias. The limits are made for recommending a point whose true loss is the
+    margin or more with a probability of (1 - confidence) / 2; benchmarks/calibration says what simulation
+    shows. "True" is over more such queries, for this build of the index and this margin in units.
 
-    InputError: fewer than 20 clusters, a margin below what the second half could prove even for a search that
-    changes nothing, an unknown goal, fewer than two points, a point that came twice.
+    InputError: several encoders or measures, fewer than 20 clusters, a margin below what the second half
+    could prove even for a search that changes nothing, an unknown goal, fewer than two points, a point that
+    came twice.
 
     >>> found = tune(
     ...     "scenes:150?queries=300", indexes=["IVF8,Flat?nprobe=1,2,4,8", "SQ8"], goal="distances",
@@ -72,15 +73,16 @@ def tune(
     if goal not in GOALS:
         raise unknown("a goal of tuning", goal, GOALS)
     asked = Margin.parse(margin)
+    encoder, measure = _alone(encoder, "encoder"), _alone(measure, "measure")
     subject = Subject.of(corpus, encoder, measures=[measure], cache=cache, progress=progress)
-    judge, images, dim = _alone(subject)
+    judge, images, (dim,) = subject.judge, subject.about["images"], subject.dims
     specs = parse(default_grid(images, dim) if indexes is None else indexes)
     for spec in specs:
         Index.check(spec, dim=dim, images=images, seed=seed)
     halves = split(judge.clusters, seed)
     floor = provable(halves[1], confidence, seed)
     if not asked.relative:
-        check_provable(asked.value, floor, halves[1], confidence, seed)
+        check_provable(asked.value, floor, halves[1], confidence, seed, name=str(asked))
     task = Task(
         judge=judge,
         specs=specs,
@@ -104,12 +106,17 @@ def tune(
     return result(work, choice, compared, [str(notice) for notice in space.notices if notice.count])
 
 
-def _alone(subject: Subject) -> tuple[Evaluator, int, int]:
-    """The judgements, images and dimensions; InputError for several measures or vector spaces."""
-    if len(subject.judge.measures) != 1:
-        came = f"{len(subject.judge.measures)} measures came."
-        raise InputError(came, "Tuning keeps the loss of one.", "Pass for example measure='nDCG@10'.")
-    if len(subject.dims) != 1:
-        came = f"{len(subject.dims)} vector spaces came."
-        raise InputError(came, "Tuning takes one.", 'Pass one encoder, or {"name": (images, queries)}.')
-    return subject.judge, subject.about["images"], subject.dims[0]
+def _alone(given: Any, kind: str) -> Any:  # noqa: ANN401  an encoder, vectors or a measure
+    """What came, out of a list of one; InputError for several, before anything is loaded.
+
+    >>> _alone("scenes", "encoder"), _alone(["nDCG@10"], "measure")
+    ('scenes', 'nDCG@10')
+    """
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    count = len(given) if several or isinstance(given, Mapping) else 1
+    if count > 1 or (several and not count):
+        what = "vector space" if isinstance(given, Mapping) else kind
+        raise InputError(
+            f"{count or 'No'} {what}{'s' * (count > 1)} came.", "Tuning is about one.", "Pass one."
+        )
+    return given[0] if several else given

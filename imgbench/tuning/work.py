@@ -21,6 +21,7 @@ from imgbench.tuning.goals import Bench, Meter
 from imgbench.tuning.halves import Half, Searches, own
 from imgbench.tuning.provable import check_provable
 from imgbench.tuning.race import Look, Race
+from imgbench.tuning.summary import named
 
 EXACTLY = Candidate(EXACT, EXACT, {})
 """Exact search as a point."""
@@ -135,7 +136,8 @@ class Work:
         first = half.count if self.task.margin.relative else min(half.count, Race.first)
         exact = float(searches.scores(EXACTLY, first).mean())
         margin = self.task.margin.absolute(exact, self.task.judge.names[0])
-        check_provable(margin, self.task.floor, self.task.confirm, self.task.confidence, self.task.seed)
+        task, name = self.task, named(str(self.task.margin), margin)
+        check_provable(margin, task.floor, task.confirm, task.confidence, task.seed, name=name)
         return margin
 
     def _race(
