@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from imgbench.significance import Comparison
     from imgbench.tuning.result import Tuning
 
+_LEAST = 0.0001  # of a difference, as in the table
+
 
 def text(tuning: Tuning) -> str:
     """The headline, a table of exact search and the finalists, and what the search cost."""
@@ -56,13 +58,14 @@ def named(asked: str, margin: float) -> str:
 def _moves(mean: float, measure: str) -> str:
     """A mean difference as a loss or a gain.
 
-    >>> _moves(-0.0384, "nDCG@10"), _moves(0.0, "nDCG@10"), _moves(0.012, "AP@10")
-    ('loses 0.038 nDCG@10', 'loses no nDCG@10', 'gains 0.012 AP@10')
+    >>> _moves(-0.0384, "nDCG@10"), _moves(0.0, "nDCG@10"), _moves(3e-6, "AP@10")
+    ('loses 0.038 nDCG@10', 'loses no nDCG@10', 'gains less than 0.0001 AP@10')
     """
     if abs(mean) < 1e-12:  # noqa: PLR2004  rounding, as in significance.limits
         return f"loses no {measure}"
     digits = max(1 - math.floor(math.log10(abs(mean))), 0)
-    return f"{'loses' if mean < 0 else 'gains'} {abs(mean):.{digits}f} {measure}"
+    amount = f"{abs(mean):.{digits}f}" if abs(mean) >= _LEAST else f"less than {_LEAST:g}"
+    return f"{'loses' if mean < 0 else 'gains'} {amount} {measure}"
 
 
 def _within(found: Comparison, margin: float) -> str:
