@@ -15,7 +15,7 @@ from imgbench.points import Protocol
 from imgbench.tuning.candidates import Candidate
 
 GOALS = {
-    "latency": "ms a query (median)",
+    "latency": "ms a query, median",
     "throughput": "queries/s",
     "bytes": "bytes of the whole index",
     "distances": "distance computations a query",
