@@ -11,6 +11,12 @@ import pytest
 ratios = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "ratios.py"))
 
 
+def test_the_scripts_can_be_collected_together() -> None:
+    names = [path.name for path in (Path(__file__).parent.parent / "benchmarks").rglob("*.py")]
+    assert len(names) > 10
+    assert len(set(names)) == len(names)
+
+
 def measured(group: str, side: str, median: float) -> dict[str, object]:
     return {"group": group, "params": {"side": side}, "stats": {"median": median}}
 

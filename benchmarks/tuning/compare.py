@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from worlds import WORLDS, World
+from searches import WORLDS, World
 
 from imgbench import environment, significance
 from imgbench.grids import default_grid

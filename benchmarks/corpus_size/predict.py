@@ -1,6 +1,6 @@
 """How well larger corpora are predicted, and how many random images are as hard as vehicles.
 
-    python benchmarks/corpus_size/measure.py --data ../shared/data
+    python benchmarks/corpus_size/predict.py --data ../shared/data
 
 writes three tables beside this file. `table.csv`: each corpus is predicted from random halves, quarters and
 eighths of its pool by every model, and the means are compared with what they are. `check.csv`: sub-corpora
