@@ -67,7 +67,7 @@ def test_nothing_proven_is_said_plainly_with_what_would_decide_it(one):
     assert headline.sentences(results)[0] == (
         "No point is proven to keep nDCG@10 within 0.005 of exact search: 3 proven to lose more, "
         "2 inconclusive. The closest is IVF256,Flat?nprobe=16 (loss 0.0030, 95% interval -0.0030 to 0.0090); "
-        "about 1,234 query clusters in all would decide it."
+        "about 1,300 query clusters in all would decide it."
     )
     results = with_verdicts(one, means=[LOST] * 5)
     assert headline.sentences(results)[0].endswith("of exact search: 5 proven to lose more.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgbench.report.readable import amount, percent, short
+from imgbench.report.readable import about, amount, percent, short
 from imgbench.report.results import Results, exact_of, margin_of, points_of, primary
 
 
@@ -58,7 +58,7 @@ def _closest(results: Results, points: list[Results]) -> str:
     best = max(points, key=lambda point: point["delta"][measure]["mean"])
     said = f" The closest is {best['key']} ({_loss(results, best)})"
     needed = best["delta"][measure].get("clusters_needed")
-    return f"{said}; about {needed:,} query clusters in all would decide it." if needed else f"{said}."
+    return f"{said}; about {about(needed)} query clusters in all would decide it." if needed else f"{said}."
 
 
 def _loss(results: Results, point: Results) -> str:

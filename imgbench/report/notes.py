@@ -86,7 +86,7 @@ def _undecided(results: Results) -> list[str]:
     measure, have = primary(results), results["corpus"]["clusters"]
     several = len(results["encoders"]) > 1
     found = [
-        f"{point['key']}{' of ' + point['encoder'] if several else ''} about {needed - have:,}"
+        f"{point['key']}{' of ' + point['encoder'] if several else ''} about {readable.about(needed - have)}"
         for point in results["points"]
         if point["delta"].get(measure, {}).get("verdict") == "inconclusive"
         and (needed := point["delta"][measure].get("clusters_needed"))

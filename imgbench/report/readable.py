@@ -71,6 +71,16 @@ def count(value: float, noun: str, plural: str = "") -> str:
     return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
 
 
+def about(number: int) -> str:
+    """A number that is only known roughly, with two figures.
+
+    >>> about(94603), about(1840), about(37)
+    ('95,000', '1,900', '37')
+    """
+    step = 10 ** max(len(str(number)) - 2, 0)
+    return f"{-(-number // step) * step:,}"
+
+
 def percent(share: float) -> str:
     """A share as a percentage without needless figures.
 
