@@ -38,6 +38,7 @@ def read(path: Path, kinds: Mapping[str, Any], command: str = "imgbench run") ->
         raise InputError(
             f"{path} cannot be read: {error}.", "A TOML file was expected.", "Check the path."
         ) from error
+    found = {name.replace("-", "_"): value for name, value in found.items()}  # as on the command line
     for name in found:
         if name not in kinds:
             raise unknown(f"an option of {command}", name, kinds)

@@ -30,6 +30,10 @@ def test_values_have_the_types_of_the_command_line(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_names_may_be_written_as_on_the_command_line(tmp_path: Path) -> None:
+    assert read(tmp_path, "trust-remote-code = true") == {"trust_remote_code": True}
+
+
 def test_one_text_is_a_list_of_one(tmp_path: Path) -> None:
     assert read(tmp_path, 'index = "Flat"') == {"index": ["Flat"]}
 

@@ -58,6 +58,6 @@ class Margin:
             raise InputError(
                 f"The margin for {measure} is {self} and exact search scores {exact:.4g}.",
                 "No search could lose more than that.",
-                'Choose a smaller margin, such as "1%" of exact.',
+                'Choose a smaller margin, such as "1%" of exact, or leave that measure out.',
             )
         return bound
