@@ -216,3 +216,12 @@ def test_a_comparison_is_a_sentence() -> None:
 def test_wrong_inputs_are_refused(deltas, clusters, options, message: str) -> None:
     with pytest.raises(InputError, match=message):
         paired(deltas, clusters, **options)
+
+
+def test_high_confidence_is_delivered() -> None:
+    """Among 2,000 resamples none is as rare as that: more are drawn, and the last quantile is stretched."""
+    deltas = np.clip(np.random.default_rng(0).normal(0, 0.3, (1, 2000)), -1, 1)
+    error = deltas.std() / np.sqrt(2000)
+    for confidence, normal in ((0.95, 1.96), (0.999, 3.29), (0.9999, 3.89), (0.999_999, 4.89)):
+        found = paired(deltas, np.arange(2000), margin=0.1, confidence=confidence)[0]
+        assert (found.mean - found.low) / error == pytest.approx(normal, rel=0.08)
