@@ -184,6 +184,7 @@ def main() -> None:
                 f"{name}, {goal}: {options.seeds} tunings in {time.perf_counter() - start:.0f} s", flush=True
             )
             print(json.dumps(rows[-1]["chosen"]), flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "table.md").write_text(table(rows) + "\n", encoding="utf-8")
     record = {"environment": environment.describe(), "rows": rows}
     (options.out / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

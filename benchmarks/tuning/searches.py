@@ -31,7 +31,7 @@ def scenes() -> World:
     corpus = ib.Corpus.load("scenes")
     images, queries = ib.embed(corpus, "scenes")
     labels = dict(zip(corpus.query_ids, corpus.clusters.tolist(), strict=True))
-    return World("scenes", ib.Evaluator(corpus.qrels, ["nDCG@10"], labels), images, queries, 0.005)
+    return World("scenes", ib.Evaluator(corpus.qrels, ["nDCG@10"], labels), images, queries, 0.01)
 
 
 def captions() -> World:
@@ -63,7 +63,7 @@ def made(size: int = 50_000, dim: int = 64, photos: int = 2_000) -> World:
     names = [f"q{row}" for row in range(len(target))]
     queries = ib.Embeddings.normalised(names, x[target] + noise)
     qrels = {name: {f"i{row}": 1} for name, row in zip(names, target.tolist(), strict=True)}
-    return World("made", ib.Evaluator(qrels, ["nDCG@10"]), images, queries, 0.005)
+    return World("made", ib.Evaluator(qrels, ["nDCG@10"]), images, queries, 0.01)
 
 
 WORLDS: dict[str, Callable[[], World]] = {"scenes": scenes, "captions": captions, "made": made}
