@@ -17,6 +17,7 @@ from jaxtyping import Float, Float64, Int64, Integer
 from imgbench.errors import InputError
 from imgbench.significance import builds
 from imgbench.significance.limits import CHANGED, Limits, Method, limits
+from imgbench.significance.rounding import outward
 
 LEAST_CLUSTERS = 10
 """Fewer independent clusters of queries carry no verdict."""
@@ -78,10 +79,10 @@ class Comparison(Interval):
             return (
                 "No query changed: both searches got the same scores. "
                 f"From {self.clusters:,} clusters of queries that proves a loss below "
-                f"{-_outward(self.low):g}: {self.verdict.value} {against}.{self._more}"
+                f"{-outward(self.low):g}: {self.verdict.value} {against}.{self._more}"
             )
         queries = "1 query" if self.changed == 1 else f"{self.changed:,} queries"
-        between = f"between {_outward(self.low):+g} and {-_outward(-self.high):+g}"
+        between = f"between {outward(self.low):+g} and {outward(self.high, up=True):+g}"
         return f"{self.verdict.value}: {self.mean:+.2g}, {between}, {against}; {queries} changed.{self._more}"
 
     @property
@@ -91,18 +92,6 @@ class Comparison(Interval):
         if self.clusters_needed is None:
             return " More queries would not decide it: it is the margin itself, or builds differ too much."
         return f" About {self.clusters_needed:,} clusters of queries would decide it."
-
-
-def _outward(low: float) -> float:
-    """A lower limit with two figures, never higher than it is.
-
-    >>> _outward(-0.00321), _outward(0.0058), _outward(0.0)
-    (-0.0033, 0.0058, 0.0)
-    """
-    if low == 0:
-        return 0.0
-    digits = 1 - math.floor(math.log10(abs(low)))
-    return math.floor(round(low * 10**digits, 6)) / 10**digits
 
 
 def paired(

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from imgbench.report import readable
+from imgbench.significance.rounding import outward
 
 if TYPE_CHECKING:
     from imgbench.significance import Comparison
@@ -32,14 +33,14 @@ def headline(tuning: Tuning) -> str:
         return f"{tuning.best.key}: {_gain(tuning)}. It {moves}, {more}{kept}, {proof}."
     closest = tuning.finalists[0].key
     if found.verdict.value == "degrades":
-        least = -_outward(found.high, up=True)
+        least = -outward(found.high, up=True)
         return (
             f"Stay with Flat: the closest candidate, {closest}, {moves}, proven to be more than {least:g} "
             f"and so beyond the margin of {margin}, {proof}."
         )
     nearly = (
         f"No recommendation: {closest} came closest. It {moves} {proof}, where a loss of up to "
-        f"{-_outward(found.low):g} cannot be ruled out, and the margin is {margin}."
+        f"{-outward(found.low):g} cannot be ruled out, and the margin is {margin}."
     )
     if not found.clusters_needed:
         return f"{nearly} No number of clusters would decide it."
@@ -72,21 +73,8 @@ def _within(found: Comparison, margin: float) -> str:
     """What the lower limit proves, in as many figures as keep it within the margin."""
     if found.low >= 0:
         return "no loss"
-    limits = (-_outward(found.low, figures=figures) for figures in range(2, 7))
+    limits = (-outward(found.low, figures=figures) for figures in range(2, 7))
     return f"less than {next((each for each in limits if each <= margin), margin):g}"
-
-
-def _outward(limit: float, *, figures: int = 2, up: bool = False) -> float:
-    """A limit rounded away from the mean.
-
-    >>> _outward(-0.00321), _outward(-0.00321, up=True), _outward(-0.00321, figures=3), _outward(0.0)
-    (-0.0033, -0.0032, -0.00321, 0.0)
-    """
-    if limit == 0:
-        return 0.0
-    digits = figures - 1 - math.floor(math.log10(abs(limit)))
-    scaled = round(limit * 10.0**digits, 6)
-    return round((math.ceil(scaled) if up else math.floor(scaled)) / 10.0**digits, max(digits, 0))
 
 
 def _gain(tuning: Tuning) -> str:
