@@ -29,7 +29,7 @@ def show(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # pyright: ignore[reportAssignmentType]
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """Of click, or of the copy that newer versions of typer bring along: its name there is private."""
 
 

@@ -29,7 +29,7 @@ def upper_limit(values: Float64[np.ndarray, "cluster"], worst: float, alpha: flo
     # t is explicit in the tilt q = 1 - exp(-u), and the probability falls with u.
     u = 1e-3
     if beyond(u) > 0:
-        u = float(brentq(beyond, u, 30.0, xtol=1e-9))  # pyright: ignore[reportArgumentType]
+        u = float(brentq(beyond, u, 30.0, xtol=1e-9))
     return least + width * _tail(distinct, counts, u)[1]
 
 
