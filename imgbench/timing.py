@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from imgbench import stopwatch
 from imgbench.environment import threads as hold_threads
 from imgbench.errors import InputError
 
@@ -167,8 +168,10 @@ def throughput(
     _positive("repeats", repeats)
     with hold_threads(threads) as read_back, _no_garbage_collection():
         if warmup:
-            call()
+            with stopwatch.faiss():
+                call()
         spent = [_timed(call, clock) for _ in range(repeats)]
+    stopwatch.faiss_took(sum(spent) / 1e9)
     seconds = np.maximum(np.asarray(spent, np.float64), 1.0) / 1e9  # a clock may stand still: at least 1 ns
     rates = queries / seconds
     middle = float(queries / np.median(seconds))
@@ -220,6 +223,7 @@ def _interleaved(
             name = waiting[at]
             tick(_block(calls[name], spent[name], turns, clock))
         waiting = [name for name in waiting if turns.left(spent[name])]
+    stopwatch.faiss_took(sum(map(sum, spent.values())) / 1e9)
     return spent
 
 
@@ -234,8 +238,9 @@ def _block(call: Callable[[int], object], spent: list[int], turns: _Turns, clock
 
 
 def _warm(call: Callable[[int], object], queries: Int64[np.ndarray, "call"]) -> None:
-    for query in queries.tolist():
-        call(query)
+    with stopwatch.faiss():
+        for query in queries.tolist():
+            call(query)
 
 
 def _timed(call: Callable[[], object], clock: Clock) -> int:

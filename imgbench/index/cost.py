@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from imgbench import stopwatch
 from imgbench.index._faiss import FaissIndex, concrete, faiss
 from imgbench.index.gpu import on_gpu, to_cpu
 from imgbench.index.parameters import candidates, request
@@ -32,7 +33,7 @@ def comparisons(index: FaissIndex, queries: np.ndarray, k: int, values: Mapping[
         return None
     if _needs_search(index):
         sample = queries[np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(int)]
-        with _COUNTERS:
+        with _COUNTERS, stopwatch.faiss():
             faiss.cvar.indexIVF_stats.reset()
             faiss.cvar.hnsw_stats.reset()
             index.search(sample, k, params=request(index, values, k))

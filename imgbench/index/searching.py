@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from imgbench import stopwatch
 from imgbench.index._faiss import FaissIndex, FaissRequest, concrete, faiss
 from imgbench.index.gpu import on_gpu
 
@@ -46,7 +47,8 @@ def search(
     are asked for, and ties at the cut go to the smaller row there too.
     """
     if on_gpu(index):
-        return index.search(queries, k, params=request)  # one stream, and its own blocks
+        with stopwatch.faiss():
+            return index.search(queries, k, params=request)  # one stream, and its own blocks
     if is_flat(index):
         return _exact(concrete(index), queries, k)
     depth = min(int(index.ntotal), k + _SLACK) if _scans(index) else k
@@ -75,7 +77,7 @@ def _parts(index: FaissIndex, parts: list[np.ndarray], k: int, request: FaissReq
         return index.search(part, k, params=request)
 
     workers = max(1, int(faiss.omp_get_max_threads()))
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, stopwatch.faiss():
         found = list(pool.map(one, parts))
     return np.concatenate([scores for scores, _ in found]), np.concatenate([rows for _, rows in found])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imgbench import environment
+from imgbench import environment, stopwatch
 from imgbench.errors import InputError
 from imgbench.index._faiss import FaissIndex, concrete, faiss, reason
 from imgbench.index.factory import parts
@@ -84,7 +84,8 @@ def train(index: FaissIndex, vectors: np.ndarray, rows: int, *, name: str, seed:
     quantizers = _seed_opq(index, seed)
     start = time.perf_counter()
     try:
-        _train(index, sample)
+        with stopwatch.faiss():
+            _train(index, sample)
     except (RuntimeError, MemoryError) as error:
         raise InputError(
             f"FAISS could not train {name} on {len(sample):,} vectors.",
@@ -181,6 +182,7 @@ def add(index: FaissIndex, vectors: np.ndarray) -> float:
     for first in range(0, len(vectors), ADD_ROWS):
         chunk = np.ascontiguousarray(vectors[first : first + ADD_ROWS], dtype=np.float32)
         start = time.perf_counter()
-        _add(index, chunk)
+        with stopwatch.faiss():
+            _add(index, chunk)
         seconds += time.perf_counter() - start
     return seconds
