@@ -4,12 +4,17 @@ with five captions each.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeAlias
 
 import numpy as np
+import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from imgbench import environment
 
 Sides: TypeAlias = dict[str, Callable[[], object]]
 """What is compared: imgbench, and what a user would otherwise run."""
@@ -17,18 +22,35 @@ Sides: TypeAlias = dict[str, Callable[[], object]]
 IMAGES, PHOTOS, CAPTIONS, DEPTH = 68_154, 2_145, 5, 100
 SECONDS, FEWEST, MOST = 0.5, 3, 30
 
+long = pytest.mark.skipif("IMGBENCH_LONG" not in os.environ, reason="takes long: set IMGBENCH_LONG=1")
+"""Marks a benchmark of more than about ten seconds: performance.py runs it, `nox -s bench` does not."""
 
-def timed(benchmark: BenchmarkFixture, call: Callable[[], object]) -> None:
+
+def timed(
+    benchmark: BenchmarkFixture,
+    call: Callable[[], object],
+    *,
+    items: int | None = None,
+    unit: str = "",
+    threads: int | None = None,
+    wanted: float | None = None,
+) -> None:
     """Times a call after one that does not count: as often as fits into half a second, 3 to 30 times;
     twice if it takes longer than a second.
+
+    Every pool is held at `threads`, if given. The rest is for the table: `items` of `unit` ("images") done in
+    one call make a rate; beside an alternative, how many times as fast imgbench is `wanted` to be.
     """
+    said = {"items": items, "unit": unit, "threads": threads, "wanted": wanted}
+    benchmark.extra_info.update({name: value for name, value in said.items() if value})
     rounds = 1
-    if not benchmark.disabled:
-        start = time.perf_counter()
-        call()
-        seconds = time.perf_counter() - start
-        rounds = 2 if seconds > 1 else int(np.clip(SECONDS / seconds, FEWEST, MOST))
-    benchmark.pedantic(call, rounds=rounds)
+    with environment.threads(threads) if threads else nullcontext():
+        if not benchmark.disabled:
+            start = time.perf_counter()
+            call()
+            seconds = time.perf_counter() - start
+            rounds = 2 if seconds > 1 else int(np.clip(SECONDS / seconds, FEWEST, MOST))
+        benchmark.pedantic(call, rounds=rounds)
 
 
 def query_names() -> list[str]:
