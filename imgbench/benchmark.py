@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from imgbench import environment, extras, significance
+from imgbench import environment, extras, significance, stopwatch
 from imgbench import strata as parts
 from imgbench.corpus import Corpus
 from imgbench.embeddings import CACHE
@@ -45,6 +45,7 @@ Labels: TypeAlias = Mapping[str, Mapping[str, str]]
 """The name of a way to part the queries, and in it the label of each query id."""
 
 
+@stopwatch.running()
 def benchmark(
     corpus: Corpus | str | Path | Judgements,
     encoders: Encoder | str | Sequence[Encoder | str] | Vectors = "scenes",
@@ -92,7 +93,10 @@ def benchmark(
     >>> [point["key"] for point in report.results["points"]]
     ['Flat', 'IVF4,Flat?nprobe=1', 'IVF4,Flat?nprobe=4']
     """
-    subject = Subject.of(corpus, encoders, measures=measures, cache=cache, progress=progress, whole=funnel)
+    with stopwatch.stage("read the corpus"):
+        subject = Subject.of(
+            corpus, encoders, measures=measures, cache=cache, progress=progress, whole=funnel
+        )
     ways, told = _strata(subject, strata)
     task = _Task(
         subject.judge,
@@ -109,8 +113,9 @@ def benchmark(
         protocol or Protocol(),
         _command(),
     )
-    task.check(subject.dims)
-    plan = task.detectable(len(subject.dims))
+    with stopwatch.stage("check the plan"):
+        task.check(subject.dims)
+        plan = task.detectable(len(subject.dims))
     if progress:
         print(plan, file=sys.stderr)  # noqa: T201  before hours of work
     with telling(progress=progress) as say:
@@ -175,15 +180,25 @@ class _Task:
         )  # fmt: skip
         beside: list[Extras] = []
         if self.funnel:
-            beside.append(extras.funnels(space, points, k, tell))
+            with stopwatch.stage("funnels"):
+                beside.append(extras.funnels(space, points, k, tell))
         if self.curve:
-            beside.append(
-                extras.curve(space, self.judge, confidence=self.confidence, seed=self.seed, say=tell)
-            )
+            with stopwatch.stage("corpus sizes"):
+                beside.append(
+                    extras.curve(space, self.judge, confidence=self.confidence, seed=self.seed, say=tell)
+                )
         return _Measured(space, points, tuple(beside))
 
     def report(self, measured: Sequence[_Measured], plan: Detectable) -> Report:
         """Everything that was measured, judged."""
+        with stopwatch.stage("statistics"):
+            results, outcome = self._results(measured, plan)
+            per_query, runs = outcome.per_query(), outcome.runs()
+        results["profile"] = stopwatch.so_far()
+        return Report(results, per_query, runs, self.judge.qrels)
+
+    def _results(self, measured: Sequence[_Measured], plan: Detectable) -> tuple[dict[str, Any], Outcome]:
+        """results.json, without the profile, and what it was computed by."""
         spaces = {each.space.about["name"]: each.points for each in measured}
         beside = [(each.space.about["name"], extra) for each in measured for extra in each.beside]
         steps = {name: extra.steps for name, extra in beside if extra.steps}
@@ -206,7 +221,7 @@ class _Task:
             "environment": self._environment(),
             "baseline_drift": {name: points.drift for name, points in spaces.items()},
         }
-        return Report(results, outcome.per_query(), outcome.runs(), self.judge.qrels)
+        return results, outcome
 
     def _environment(self) -> dict[str, Any]:
         threads = {"latency": 1, "throughput": self.protocol.threads, "build": self.protocol.threads}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from imgbench import store
+from imgbench import stopwatch, store
 from imgbench import vectors as checks
 from imgbench.corpus import Corpus
 from imgbench.errors import InputError, unknown
@@ -209,14 +209,18 @@ def embed(
     def plan(kind: str, ids: tuple[str, ...], content: str) -> store.Plan:
         return store.Plan(kind, ids, content, encoder.name, fingerprint, encoder.dim, dtype, shard_rows)
 
-    fingerprint = encoder.fingerprint  # hashes all weights: once is enough
+    with stopwatch.stage("hash the encoder"):
+        fingerprint = encoder.fingerprint  # hashes all weights: once is enough
     texts_digest = hashlib.sha256(json.dumps(corpus.query_texts).encode()).hexdigest()
     folder = None if cache is None else Path(cache).expanduser() / "embeddings"
     # The queries take seconds: should the encoder fail, it fails before hours of images.
-    queries = _embedded(plan("texts", corpus.query_ids, texts_digest), encode_texts, folder)
+    with stopwatch.stage("embed queries"):
+        queries = _embedded(plan("texts", corpus.query_ids, texts_digest), encode_texts, folder)
     # Without a cache nobody asks for the images' hash, which costs a read of every file.
-    digest = "" if folder is None else corpus.images_digest
-    return _embedded(plan("images", corpus.image_ids, digest), encode_images, folder), queries
+    with stopwatch.stage("hash the images"):
+        digest = "" if folder is None else corpus.images_digest
+    with stopwatch.stage("embed images"):
+        return _embedded(plan("images", corpus.image_ids, digest), encode_images, folder), queries
 
 
 def check_embeddings(what: str, value: object) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float32
 
-from imgbench import environment, timing
+from imgbench import environment, stopwatch, timing
 from imgbench.embeddings import Embeddings
 from imgbench.errors import InputError
 from imgbench.index import Index, IndexSpec
@@ -110,13 +110,17 @@ def measure(
     say("timing exact search, first time")
     first = _median_ms(baseline, len(rows), protocol, seed)
     say(f"latency of {len(searched)} points, interleaved")
-    latencies = timing.latency(
-        {point.key: _single(point, rows, k) for point in searched},
-        queries=len(rows),
-        calls_each=protocol.latency_calls,
-        seed=seed,
-    )
-    throughputs = _throughputs(searched, rows, k=k, seed=seed, protocol=protocol, say=say)
+    with stopwatch.stage("latency", unit="queries") as stage:
+        latencies = timing.latency(
+            {point.key: _single(point, rows, k) for point in searched},
+            queries=len(rows),
+            calls_each=protocol.latency_calls,
+            seed=seed,
+        )
+        stage.items += sum(each.queries for each in latencies.values())
+    with stopwatch.stage("throughput", unit="queries") as stage:
+        throughputs = _throughputs(searched, rows, k=k, seed=seed, protocol=protocol, say=say)
+        stage.items += sum(each.repeats * each.batch for each in throughputs.values())
     say("timing exact search, last time")
     drift = timing.drift(first, _median_ms(baseline, len(rows), protocol, seed))
     points = tuple(_point(each, latencies[each.key], throughputs[each.key]) for each in searched)
@@ -144,7 +148,9 @@ def _search_all(
     for spec in specs:
         if spec.name not in built:
             say(f"building {spec.name}")
-            built[spec.name] = Index.build(spec, images, seed=seed, threads=protocol.threads)
+            with stopwatch.stage(f"build {spec.name}", unit="images") as stage:
+                built[spec.name] = Index.build(spec, images, seed=seed, threads=protocol.threads)
+                stage.items += len(images)
         for params in spec.grid:
             say(f"searching {spec.key(params)}")
             searched.append(_search(built[spec.name], spec.key(params), params, queries, k))
@@ -166,17 +172,25 @@ def _again(
         shuffled = images.select(np.random.default_rng(seed).permutation(len(images)))
         for name, grid in grids.items():
             say(f"building {name}, build {number} of {len(seeds) + 1}")
-            index = Index.build(name, shuffled, seed=seed)
+            with stopwatch.stage(f"build {name}", unit="images") as stage:
+                index = Index.build(name, shuffled, seed=seed)
+                stage.items += len(images)
             for key, params in grid:
-                found.setdefault(key, []).append(index.search(queries, k, **params))
+                with stopwatch.stage(f"search {key}", unit="queries") as stage:
+                    found.setdefault(key, []).append(index.search(queries, k, **params))
+                    stage.items += len(queries)
     return found
 
 
 def _search(index: Index, key: str, params: dict[str, Number], queries: Embeddings, k: int) -> _Searched:
-    start = time.perf_counter()
-    run = index.search(queries, k, **params)
-    seconds = time.perf_counter() - start
-    return _Searched(key, params, index, run, seconds, index.distance_computations(queries, k, **params))
+    with stopwatch.stage(f"search {key}", unit="queries") as stage:
+        start = time.perf_counter()
+        run = index.search(queries, k, **params)
+        seconds = time.perf_counter() - start
+        stage.items += len(queries)
+    with stopwatch.stage("count distances"):
+        distances = index.distance_computations(queries, k, **params)
+    return _Searched(key, params, index, run, seconds, distances)
 
 
 def _single(point: _Searched, rows: Float32[np.ndarray, "query dim"], k: int) -> Callable[[int], object]:
@@ -186,9 +200,11 @@ def _single(point: _Searched, rows: Float32[np.ndarray, "query dim"], k: int) ->
 
 def _median_ms(call: Callable[[int], object], queries: int, protocol: Protocol, seed: int) -> float:
     calls = max(1, min(200, protocol.latency_calls))
-    found = timing.latency(
-        {"exact": call}, queries=queries, calls_each=calls, calls_at_least=calls, seed=seed
-    )
+    with stopwatch.stage("drift of exact search", unit="queries") as stage:
+        found = timing.latency(
+            {"exact": call}, queries=queries, calls_each=calls, calls_at_least=calls, seed=seed
+        )
+        stage.items += calls
     return found["exact"].p50.value
 
 

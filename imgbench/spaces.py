@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from imgbench import stopwatch
 from imgbench.corpus import Corpus, Notice
 from imgbench.embeddings import Embeddings, check_embeddings, embed
 from imgbench.encoders.base import Encoder
@@ -82,7 +83,9 @@ def _unreadable(name: str, images: Embeddings) -> Notice:
 
 def models(encoders: Encoder | str | Sequence[Encoder | str]) -> list[Encoder]:
     """The encoders, each once: points are named by them."""
-    found = [Encoder.load(each) for each in ([encoders] if isinstance(encoders, str | Encoder) else encoders)]
+    with stopwatch.stage("load encoders"):
+        asked = [encoders] if isinstance(encoders, str | Encoder) else encoders
+        found = [Encoder.load(each) for each in asked]
     names = [model.name for model in found]
     if not found:
         raise InputError("No encoder came.", "A benchmark needs at least one.", "Pass 'scenes', for example.")

@@ -155,6 +155,16 @@ def running() -> Generator[Watch]:
         _WATCH.reset(token)
 
 
+def so_far() -> dict[str, Any]:
+    """`to_dict` of the watch that runs in this thread; {} where none does.
+
+    >>> so_far()
+    {}
+    """
+    watch = _running()
+    return {} if watch is None else watch.to_dict()
+
+
 def stage(name: str, *, unit: str = "") -> contextlib.AbstractContextManager[Stage]:
     """What is done within is `name`; `unit` says what its items are. Without a watch nothing is kept.
 

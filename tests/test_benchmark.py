@@ -141,6 +141,7 @@ def timeless(results: dict) -> dict:
     """Results without what a clock decides."""
     bare = copy.deepcopy(results)
     bare.pop("baseline_drift")
+    bare.pop("profile")
     bare["environment"].pop("threads")
     bare["environment"].pop("git")  # somebody may commit meanwhile
     for encoder in bare["encoders"]:
@@ -157,6 +158,21 @@ def test_the_same_results_but_for_times_whatever_the_threads(corpus: Corpus, rep
         corpus, encoder_of(corpus, 20.0), indexes=INDEXES, measures=MEASURES, protocol=one, cache=None
     )
     assert timeless(again.results) == timeless(report.results)
+
+
+def test_the_profile_names_every_stage_and_adds_up(report: Report) -> None:
+    found = report.results["profile"]
+    stages = {each["stage"]: each for each in found["stages"]}
+    assert stages["search HNSW16?efSearch=16"]["items"] == 120
+    assert stages["build IVF8,Flat"]["items"] == 400
+    assert stages["latency"]["items"] == 5 * 20
+    assert stages["throughput"]["items"] == 5 * 120
+    whole = sum(each["seconds"] for each in found["stages"] if each["depth"] == 0)
+    assert whole <= found["seconds"]
+    for each in found["stages"]:
+        assert each["faiss_seconds"] <= each["seconds"]
+    assert 0 < found["faiss_seconds"] < found["seconds"]
+    assert "search IVF8,Flat?nprobe=1" in report.profile()
 
 
 def test_several_encoders_side_by_side(corpus: Corpus) -> None:

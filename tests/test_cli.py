@@ -70,6 +70,21 @@ def test_run_prints_the_table_and_saves_everything(done: Finished, folder: Path)
     assert results["points"][1]["latency_ms"]["threads"] == 1
 
 
+def test_a_profile_follows_the_table(folder: Path) -> None:
+    found = run(
+        "run", "--corpus", "scenes:200?queries=60", "--index", "IVF4,Flat?nprobe=1", "--latency-calls", "20",
+        "--out", folder / "profiled", "--cache", folder / "cache", "--profile",
+    )  # fmt: skip
+    table, _, told = found.stdout.partition("Where the time went")
+    assert "IVF4,Flat?nprobe=1" in table
+    assert "outside them." in told
+    named = [line.split("  ")[0] for line in told.splitlines()]
+    wanted = ["import libraries", "embed images", "search IVF4,Flat?nprobe=1", "latency", "save", "· draw"]
+    assert [name for name in named if name in wanted] == wanted
+    saved = json.loads((folder / "profiled" / "results.json").read_text())["profile"]
+    assert saved["seconds"] >= saved["faiss_seconds"] > 0
+
+
 def test_progress_is_silent_where_nobody_watches(done: Finished) -> None:
     assert done.stderr.splitlines() == [done.stderr.strip()]
     assert done.stderr.startswith("Saved in ")

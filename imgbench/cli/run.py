@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgbench import stopwatch
 from imgbench.cli import inputs
 from imgbench.cli.inputs import OUT
 from imgbench.cli.program import INTERRUPTED, say, show, width
@@ -51,6 +52,9 @@ def run(  # noqa: PLR0917  typer's options
     curve: Annotated[
         bool | None, typer.Option("--curve", help="Add exact search in smaller and in larger corpora.")
     ] = None,
+    profile: Annotated[
+        bool | None, typer.Option("--profile", help="Print where the time went, stage by stage.")
+    ] = None,
     images: inputs.Images = None,
     queries: inputs.Queries = None,
     qrels: inputs.Judgements = None,
@@ -79,23 +83,35 @@ def run(  # noqa: PLR0917  typer's options
     given = {name: value for name, value in locals().items() if name != "file" and value not in (None, [])}
     options = (inputs.from_file(file, run) if file else {}) | given
     try:
-        report = _benchmark(options)
+        with stopwatch.running() as watch:
+            _run(options)
     except KeyboardInterrupt:
         say("imgbench: interrupted. Finished embeddings are kept: the same command goes on from there.")
         raise typer.Exit(INTERRUPTED) from None
+    if options.get("profile"):
+        from imgbench.report.profile import profile as told
+
+        show("\n" + told(watch.to_dict(), width=width()))
+
+
+def _run(options: dict[str, Any]) -> None:
+    report = _benchmark(options)
     # The answer comes before the files: a full disk takes only these.
-    show(report.table("text", width=width()))
+    with stopwatch.stage("print the table"):
+        show(report.table("text", width=width()))
     folder = report.save(options.get("out", OUT))
     say(f"Saved in {folder}: results.json, index.html, pareto.svg, per_query.parquet, runs/.")
 
 
 def _benchmark(options: dict[str, Any]) -> Report:
-    from imgbench.benchmark import benchmark
-    from imgbench.report import files
+    with stopwatch.stage("import libraries"):
+        from imgbench.benchmark import benchmark
+        from imgbench.report import files
 
     files.check_writable(Path(options.get("out", OUT)))  # now, and not after hours of work
     progress = not options.get("quiet", False) and sys.stderr.isatty()
     names = {"index": "indexes", "measure": "measures"}
     settings = {names.get(name, name): options[name] for name in _SETTINGS if name in options}
-    corpus, encoders = inputs.subject(options)
+    with stopwatch.stage("load encoders or vectors"):
+        corpus, encoders = inputs.subject(options)
     return benchmark(corpus, encoders, protocol=inputs.protocol(options), progress=progress, **settings)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from imgbench import stopwatch
 from imgbench.errors import InputError
 from imgbench.qrels import Qrels
 from imgbench.report import curveplot, files, lossplots, page, plots, verify
+from imgbench.report import profile as timesheet
 from imgbench.report import results as form
 from imgbench.report.results import Results
 from imgbench.report.table import WIDTH, table
@@ -58,6 +60,13 @@ class Report:
         `details` adds the tables behind the verdicts: strata, builds, steps, lost overlap; HTML has them.
         """
         return table(self.results, format, width=width, details=details)
+
+    def profile(self, format: Literal["text", "markdown", "html"] = "text", *, width: int = WIDTH) -> str:  # noqa: A002
+        """Where the time went: seconds and rate of each stage, waiting for input, and the part of FAISS.
+
+        Of a saved report it covers the saving too. The figures are `results["profile"]`.
+        """
+        return timesheet.profile(self.results.get("profile") or {}, format, width=width)
 
     def pareto(self, measure: str | None = None, cost: str = "qps") -> Figure:
         """A matplotlib figure of a measure (the first, unless told) against a cost.
@@ -108,7 +117,13 @@ class Report:
         """
         folder = Path(out)
         old = files.stale(folder, self.results)
-        files.write(folder, self._pages() | files.data(self.results, self.per_query, self.runs, self.qrels))
+        with stopwatch.stage("save"):
+            with stopwatch.stage("draw"):
+                pages = self._pages()
+            data = files.data(self.results, self.per_query, self.runs, self.qrels)
+            # Last, so that its profile says what the other files took.
+            results = {form.FILE: lambda path: form.write(self.results | _watched(), path)}
+            files.write(folder, pages | data | results)
         for path in old:
             path.unlink(missing_ok=True)
         return folder
@@ -153,6 +168,12 @@ class Report:
             "Overlap against quality": self.overlap_quality,
             "Corpus size": self.curve,
         }
+
+
+def _watched() -> Results:
+    """The profile of a run that goes on, such as that of the command line."""
+    found = stopwatch.so_far()
+    return {"profile": found} if found else {}
 
 
 def _drawn(draw: Callable[[], Figure]) -> str:

@@ -9,7 +9,8 @@ that this corpus can rule out at best, and in words);
 `points[].builds` (the saved runs of further builds), `points[].overlap_quality` (correlation and bins by
 measure), `points[].funnel`, `points[].latency_ms.intervals`, `points[].throughput_qps.low/high`;
 `strata` (differences in parts of the queries), `distractor_curves` (by encoder), and `baseline_drift`
-(encoder name -> share by which exact search was slower at the end than at the start).
+(encoder name -> share by which exact search was slower at the end than at the start);
+`profile` (seconds in all and inside FAISS, and `stages` in their order, each `depth` levels within another).
 """
 
 from __future__ import annotations
@@ -104,6 +105,15 @@ _POINT = {
     "bytes_per_image": _SOME,
     "distance_computations_per_query": _SOME,
 }
+_STAGE = {
+    "stage": str,
+    "depth": int,
+    "seconds": float,
+    "unit": str,
+    "items": int,
+    "waited": float,
+    "faiss_seconds": float,
+}
 FORM: dict[str, object] = {
     "schema": int,
     "corpus": {
@@ -148,4 +158,5 @@ FORM: dict[str, object] = {
         "git": Maybe(str),
     },
     "baseline_drift": Maybe(Each(float)),
+    "profile": Maybe({"seconds": float, "faiss_seconds": float, "stages": [_STAGE]}),
 }
