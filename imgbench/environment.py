@@ -10,7 +10,10 @@ import sys
 from collections.abc import Generator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 PACKAGES = (
     "imgbench", "faiss-gpu", "faiss-cpu", "torch", "torchvision", "open_clip_torch", "transformers", "timm",
@@ -85,6 +88,38 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+class Pools:
+    """The OpenMP and BLAS pools of the libraries that are loaded now.
+
+    OpenMP keeps its number of threads for each Python thread, BLAS may have one for the process. To find the
+    pools takes milliseconds, to set and to read them microseconds.
+    """
+
+    def __init__(self) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        self._found: ThreadpoolController = ThreadpoolController()
+
+    def granted(self) -> int:
+        """The threads that the calling Python thread gets: of the largest OpenMP pool, or of BLAS alone.
+
+        OMP_THREAD_LIMIT counts too: OpenMP reads back what was asked and grants no more than that limit.
+        """
+        found = self._found.lib_controllers
+        parallel = [pool for pool in found if pool.user_api == "openmp"]
+        return max((min(int(pool.num_threads), _limit(pool)) for pool in parallel or found), default=1)
+
+    @contextlib.contextmanager
+    def hold(self, count: int) -> Generator[int]:
+        """Every pool at `count` threads, for the calling Python thread; gives the number that was read back.
+
+        Where several Python threads hold the same number, one hold has to be around all of theirs: BLAS may
+        have one number for all of them, and whoever ends last would leave it as it was found.
+        """
+        with self._found.limit(limits=count):
+            yield self.granted() if self._found.lib_controllers else count
+
+
 @contextlib.contextmanager
 def threads(count: int) -> Generator[int]:
     """Hold every OpenMP and BLAS pool at `count` threads; gives the number that was read back.
@@ -96,8 +131,10 @@ def threads(count: int) -> Generator[int]:
     ...     read_back
     1
     """
-    from threadpoolctl import threadpool_info, threadpool_limits
+    with Pools().hold(count) as read_back:
+        yield read_back
 
-    with threadpool_limits(limits=count):
-        pools = [int(pool["num_threads"]) for pool in threadpool_info()]
-        yield max(pools, default=count)
+
+def _limit(pool: Any) -> int:  # noqa: ANN401  a controller of threadpoolctl with its library
+    limit = getattr(pool.dynlib, "omp_get_thread_limit", None)
+    return sys.maxsize if limit is None else int(limit())

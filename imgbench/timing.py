@@ -2,6 +2,9 @@
 
 It knows nothing of search: a call gets the number of a query and does its work on the CPU or waits for the
 GPU itself before it returns (FAISS does: results come back in main memory).
+
+Reading the clock costs 0.06 us a call, and cutting one query out of an array 0.14 us (AMD EPYC): 2 % of the
+shortest searches, of 8 us. They are not subtracted.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from imgbench import stopwatch
-from imgbench.environment import threads as hold_threads
+from imgbench.environment import Pools
 from imgbench.errors import InputError
 
 DRIFT_LIMIT = 0.10
@@ -123,15 +126,18 @@ def latency(
     }.items():
         _positive(name, count)
     turns = _Turns(min(calls_at_least, calls_each), calls_each, seconds_at_most, seed, queries)
+    pools = Pools()
     with (
-        hold_threads(threads) as read_back,
-        _no_garbage_collection(),
+        pools.hold(threads) as before,
+        no_garbage_collection(),
         _bar(progress, len(calls), calls_each) as tick,
     ):
         for call in calls.values():
             _warm(call, turns.queries(warmup))
         spent = _interleaved(calls, turns, clock, tick)
-    return {name: summary(np.asarray(spent[name], np.int64) / 1e6, threads=read_back) for name in calls}
+        after = pools.granted()
+    used = read_back(threads, before, after)
+    return {name: summary(np.asarray(spent[name], np.int64) / 1e6, threads=used) for name in calls}
 
 
 def summary(
@@ -166,16 +172,19 @@ def throughput(
     """
     _positive("queries", queries)
     _positive("repeats", repeats)
-    with hold_threads(threads) as read_back, _no_garbage_collection():
+    pools = Pools()
+    with pools.hold(threads) as before, no_garbage_collection():
         if warmup:
             with stopwatch.faiss():
                 call()
         spent = [_timed(call, clock) for _ in range(repeats)]
+        after = pools.granted()
     stopwatch.faiss_took(sum(spent) / 1e9)
     seconds = np.maximum(np.asarray(spent, np.float64), 1.0) / 1e9  # a clock may stand still: at least 1 ns
     rates = queries / seconds
     middle = float(queries / np.median(seconds))
-    return Throughput(middle, queries, read_back, float(rates.min()), float(rates.max()), repeats)
+    used = read_back(threads, before, after)
+    return Throughput(middle, queries, used, float(rates.min()), float(rates.max()), repeats)
 
 
 def drift(first: float, last: float) -> float:
@@ -189,6 +198,29 @@ def drift(first: float, last: float) -> float:
             f"Times of {first} and {last}.", "Drift compares two positive times.", "Time both runs."
         )
     return last / first - 1.0
+
+
+def read_back(asked: int, before: int, after: int) -> int:
+    """The threads that a timed region ran on, read on both sides of it: a reading that is not what was asked
+    counts more than one that is.
+
+    >>> read_back(2, 2, 2), read_back(2, 2, 1), read_back(2, 1, 2)
+    (2, 1, 1)
+    """
+    return before if before != asked else after
+
+
+@contextlib.contextmanager
+def no_garbage_collection() -> Generator[None]:
+    """Garbage is collected now, and not again before the end."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Turns:
@@ -261,18 +293,6 @@ def _percentile(ordered: Float64[np.ndarray, "call"], share: float, confidence: 
     low = float(ordered[lower - 1]) if lower >= 1 else 0.0
     high = float(ordered[upper - 1]) if upper <= n else math.inf
     return Percentile(value, min(low, value), max(high, value))
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Generator[None]:
-    was_on = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -233,9 +232,7 @@ def test_the_study_as_it_is(data, tmp_path):
         os.link(tmp_path / "one.jpg", root / "images" / f"flickr30k_{name}")
     for number in range(1, 101):
         os.link(tmp_path / "one.jpg", root / "images" / f"imagenet1k_vehicles_train_{number:08d}.jpg")
-    start = time.perf_counter()
     corpus = Corpus.load(root)
-    assert time.perf_counter() - start < 5
     assert (len(corpus.query_ids), len(corpus.qrels.image_ids), corpus.cluster_count) == (
         10_725,
         2_145,

@@ -131,6 +131,16 @@ def test_threads_are_held_and_read_back():
     assert set(counts) == {1} == {found["a"].threads}
 
 
+def test_a_search_that_changes_its_threads_is_found_out():
+    from threadpoolctl import threadpool_limits
+
+    np.ones((4, 4)) @ np.ones((4, 4))
+    found = timing.latency({"a": lambda _: threadpool_limits(limits=3)}, queries=3, calls_each=2)
+    assert found["a"].threads == 3
+    assert timing.throughput(lambda: threadpool_limits(limits=3), queries=3, threads=1).threads == 3
+    assert timing.throughput(lambda: None, queries=3, threads=2).threads == 2
+
+
 @pytest.mark.parametrize("n", [100, 1000, 1313])
 def test_percentiles_are_numpys(n):
     sample = np.random.default_rng(n).gamma(2.0, size=n)
