@@ -119,14 +119,12 @@ class Encoder(ABC):
         """Unit rows in the order of `texts`; an empty text raises InputError."""
         self._need("text")
         checked = checks.checked_texts(texts)
-        size = self._batch_size()
-        parts: list[np.ndarray] = []
+        vectors = np.empty((len(checked), self.dim), np.float32)
         with self._bar("texts", len(checked), progress) as bar:
-            for start in range(0, len(checked), size):
-                batch = checked[start : start + size]
-                parts.append(self._unit(self._texts(batch), rows=len(batch)))
-                bar.update(len(batch))
-        return self._stacked(parts)
+            for positions, rows in self._text_batches(checked):
+                vectors[positions] = self._unit(rows, rows=len(positions))
+                bar.update(len(positions))
+        return vectors
 
     def identity(self) -> dict[str, object]:
         """All that changes the vectors, as plain values: the key under which embeddings are kept.
@@ -181,6 +179,13 @@ class Encoder(ABC):
     def _texts(self, texts: list[str]) -> Any:  # noqa: ARG002  a hook
         """(batch, dim) rows, as an array or tensor, of non-empty texts."""
         raise checks.no_side(self.name, "text")
+
+    def _text_batches(self, texts: list[str]) -> Iterator[tuple[Sequence[int], Any]]:
+        """(positions in `texts`, rows of the hook) in batches that hold every position once, in any order."""
+        size = self._batch_size()
+        for start in range(0, len(texts), size):
+            batch = texts[start : start + size]
+            yield range(start, start + len(batch)), self._texts(batch)
 
     def _prepare(self, image: Image) -> Any:
         """One decoded RGB image made ready for `_images`; runs in the decoding threads."""

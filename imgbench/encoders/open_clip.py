@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from imgbench.encoders import weights
+from imgbench.encoders import towers, weights
 from imgbench.encoders.activation import check_folder, check_tag
 from imgbench.encoders.families import fetching
-from imgbench.encoders.network import NetworkEncoder
+from imgbench.encoders.texts import TokenEncoder, Tokens
 from imgbench.errors import InputError, unknown
 from imgbench.types import Precision
 
@@ -39,7 +39,7 @@ CHECKPOINTS = (
 )
 
 
-class OpenClipEncoder(NetworkEncoder):
+class OpenClipEncoder(TokenEncoder):
     """A CLIP of open_clip, its preprocessing and tokenizer: by `Encoder.load` or `from_parts`."""
 
     family = "open_clip"
@@ -56,7 +56,7 @@ class OpenClipEncoder(NetworkEncoder):
     ) -> None:
         self._hold(model, identity=identity, **placement)
         self._preprocess, self._tokenizer = preprocess, tokenizer
-        self.dim = int(self._texts(["a"]).shape[1])
+        self._settle(towers.shortcut(model))
 
     @classmethod
     def from_parts(
@@ -103,11 +103,14 @@ class OpenClipEncoder(NetworkEncoder):
             pixels = torch.stack(images).to(device=self.device, dtype=self._dtype)
             return self._model.encode_image(pixels).float()
 
-    def _texts(self, texts: list[str]) -> torch.Tensor:
+    def _tokens(self, texts: list[str]) -> Tokens:
+        return {"text": self._tokenizer(texts).cpu()}
+
+    def _plain(self, tokens: Tokens) -> torch.Tensor:
         import torch
 
         with torch.inference_mode():
-            return self._model.encode_text(self._tokenizer(texts).to(self.device)).float()
+            return self._model.encode_text(tokens["text"].to(self.device)).float()
 
 
 def load(

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +19,7 @@ from imgbench.encoders import weights
 from imgbench.encoders.base import Encoder
 from imgbench.encoders.families import fetching
 from imgbench.encoders.network import NetworkEncoder
+from imgbench.encoders.texts import TokenEncoder, Tokens
 from imgbench.errors import InputError
 from imgbench.types import Precision
 
@@ -24,15 +27,40 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 BATCH_SIZES = {"cpu": 16, "cuda": 128}
+# Towers of transformers' own whose text sees what stands before it, masked where it is padding.
+CAUSAL = frozenset(
+    {
+        "transformers.models.clip.modeling_clip.CLIPModel",
+        "transformers.models.metaclip_2.modeling_metaclip_2.MetaClip2Model",
+    }
+)
 QUERY_TASK = "retrieval.query"
 _COMMIT = re.compile("[0-9a-f]{40}")
 _LONGEST = 4096  # a tokenizer without a limit of its own says 1e30
 
 
-class TransformersEncoder(NetworkEncoder):
+@dataclass(frozen=True)
+class Unpadded:
+    """A causal tower of transformers, which takes tokens of any length and masks those that are padding."""
+
+    encode: Callable[[Tokens], Any]
+    step: int = 1
+
+    def rows(self, tokens: Tokens) -> Any:
+        """(text, dim) rows by the model's own code."""
+        return self.encode(tokens)
+
+    def lengths(self, tokens: Tokens) -> Any:
+        """(text,) places up to the last token that the attention mask keeps."""
+        mask = tokens["attention_mask"]
+        return mask.shape[1] - mask.flip(1).argmax(dim=1)
+
+
+class TransformersEncoder(TokenEncoder):
     """A dual encoder of transformers: `get_image_features` and `get_text_features`.
 
-    Texts are padded to the model's context length: SigLIP was trained so, and the others ignore the padding.
+    Texts are padded to the model's context length, as SigLIP was trained; where padding changes nothing, in
+    CLIP and MetaCLIP 2, to the longest of the batch.
     """
 
     family = "transformers"
@@ -49,7 +77,8 @@ class TransformersEncoder(NetworkEncoder):
         self._processor = processor
         self._context = _context(model, processor)
         self._hold(model, identity={**identity, "context": self._context}, **placement)
-        self.dim = int(self._texts(["a"]).shape[1])
+        masked = "attention_mask" in processor.tokenizer.model_input_names
+        self._settle(Unpadded(self._plain) if masked and _class(model) in CAUSAL else None)
 
     def _prepare(self, image: Image) -> dict[str, Any]:
         batch = self._processor.image_processor(images=image, return_tensors="pt")
@@ -62,14 +91,18 @@ class TransformersEncoder(NetworkEncoder):
         with torch.inference_mode():
             return _projected(self._model.get_image_features(**self._moved(batch)))
 
-    def _texts(self, texts: list[str]) -> Any:
+    def _tokens(self, texts: list[str]) -> Tokens:
+        return dict(
+            self._processor.tokenizer(
+                texts, padding="max_length", truncation=True, max_length=self._context, return_tensors="pt"
+            )
+        )
+
+    def _plain(self, tokens: Tokens) -> Any:
         import torch
 
-        batch = self._processor.tokenizer(
-            texts, padding="max_length", truncation=True, max_length=self._context, return_tensors="pt"
-        )
         with torch.inference_mode():
-            return _projected(self._model.get_text_features(**self._moved(batch)))
+            return _projected(self._model.get_text_features(**self._moved(tokens)))
 
     def _moved(self, batch: Any) -> dict[str, Any]:
         return {
@@ -227,6 +260,10 @@ def _broken(model: str, error: Exception) -> InputError:
         f"Code written for transformers {transformers.__version__} was expected.",
         "Pin a newer commit of the code, install the version it names, or choose another encoder.",
     )
+
+
+def _class(model: Any) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def _context(model: Any, processor: Any) -> int:
