@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from imgbench.errors import InputError, unknown
 if TYPE_CHECKING:
     from imgbench.encoders.base import Encoder
 
-CACHE = "~/.cache/imgbench"
+CACHE = os.environ.get("IMGBENCH_CACHE", "~/.cache/imgbench")
+"""Where embeddings and indexes are kept."""
 _DTYPES = ("float16", "float32")
 
 

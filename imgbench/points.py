@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,6 +14,7 @@ from imgbench import environment, stopwatch, timing
 from imgbench.embeddings import Embeddings
 from imgbench.errors import InputError
 from imgbench.index import Index, IndexSpec
+from imgbench.index.kept import Shelf
 from imgbench.index.spec import Number
 from imgbench.progress import Say
 from imgbench.run import Run
@@ -49,7 +51,8 @@ class Protocol:
 class Point:
     """One operating point: an index, its search parameters, what it found and how fast.
 
-    `again` holds what the further builds of the index found: other seeds, other orders of insertion.
+    `again` holds what the further builds of the index found: other seeds, other orders of insertion. `cached`
+    says that the index was read from the cache, so that its build times are those of an earlier run.
     """
 
     key: str
@@ -60,6 +63,7 @@ class Point:
     latency: timing.Latency
     throughput: timing.Throughput
     again: tuple[Run, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class _Searched:
     run: Run
     seconds: float
     distances: float | None
+    cached: bool
 
 
 def measure(
@@ -91,20 +96,22 @@ def measure(
     seed: int = 0,
     builds: int = 1,
     protocol: Protocol,
+    cache: str | Path | None = None,
     say: Say = lambda _: None,
     exact: Callable[[Run], object] = lambda _: None,
 ) -> Points:
     """Every operating point of `specs`, whose first is exact search, to depth `k`.
 
-    An index is built once however many specifications name it. All indexes stay in memory until the end, so
-    that their latencies are timed interleaved. With `builds` above 1 every approximate index is built that
-    often, from the seeds seed + 1, seed + 2, ... and images in another order each; only the first is timed.
-    `say` hears what is being done, `exact` gets the run of exact search before any index is built.
+    An index is built once however many specifications name it, or read from the folder `cache`. All indexes
+    stay in memory until the end, so that their latencies are timed interleaved. With `builds` above 1 every
+    approximate index is built that often, from the seeds seed + 1, seed + 2, ... and images in another order
+    each; only the first is timed. `say` hears what is being done, `exact` gets the run of exact search before
+    any index is built.
     """
     rows = queries.float32()
     with environment.threads(protocol.threads):
         searched = _search_all(
-            specs, images, queries, k=k, seed=seed, protocol=protocol, say=say, exact=exact
+            specs, Shelf(images, cache), queries, k=k, seed=seed, protocol=protocol, say=say, exact=exact
         )
     baseline = _single(searched[0], rows, k)
     say("timing exact search, first time")
@@ -127,14 +134,15 @@ def measure(
     del searched, baseline
     if builds > 1:
         with environment.threads(protocol.threads):
-            again = _again(specs[1:], images, queries, k=k, seeds=range(seed + 1, seed + builds), say=say)
+            seeds = range(seed + 1, seed + builds)
+            again = _again(specs[1:], images, queries, k=k, seeds=seeds, cache=cache, say=say)
         points = tuple(replace(point, again=tuple(again.get(point.key, ()))) for point in points)
     return Points(points, drift)
 
 
 def _search_all(
     specs: Sequence[IndexSpec],
-    images: Embeddings,
+    shelf: Shelf,
     queries: Embeddings,
     *,
     k: int,
@@ -143,14 +151,14 @@ def _search_all(
     say: Say,
     exact: Callable[[Run], object],
 ) -> list[_Searched]:
-    built: dict[str, Index] = {}
+    built: dict[str, tuple[Index, bool]] = {}
     searched: list[_Searched] = []
     for spec in specs:
         if spec.name not in built:
             say(f"building {spec.name}")
             with stopwatch.stage(f"build {spec.name}", unit="images") as stage:
-                built[spec.name] = Index.build(spec, images, seed=seed, threads=protocol.threads)
-                stage.items += len(images)
+                built[spec.name] = shelf.index(spec, seed=seed, threads=protocol.threads)
+                stage.items += len(shelf.images)
         for params in spec.grid:
             say(f"searching {spec.key(params)}")
             searched.append(_search(built[spec.name], spec.key(params), params, queries, k))
@@ -160,7 +168,14 @@ def _search_all(
 
 
 def _again(
-    specs: Sequence[IndexSpec], images: Embeddings, queries: Embeddings, *, k: int, seeds: range, say: Say
+    specs: Sequence[IndexSpec],
+    images: Embeddings,
+    queries: Embeddings,
+    *,
+    k: int,
+    seeds: range,
+    cache: str | Path | None,
+    say: Say,
 ) -> dict[str, list[Run]]:
     """What further builds of the indexes find, by point; one index is in memory at a time."""
     grids: dict[str, list[tuple[str, dict[str, Number]]]] = {}
@@ -169,11 +184,11 @@ def _again(
     found: dict[str, list[Run]] = {}
     for number, seed in enumerate(seeds, start=2):
         # A graph depends on the order in which it grew, a k-means on its sample: both follow the seed.
-        shuffled = images.select(np.random.default_rng(seed).permutation(len(images)))
+        shelf = Shelf(images.select(np.random.default_rng(seed).permutation(len(images))), cache)
         for name, grid in grids.items():
             say(f"building {name}, build {number} of {len(seeds) + 1}")
             with stopwatch.stage(f"build {name}", unit="images") as stage:
-                index = Index.build(name, shuffled, seed=seed)
+                index, _ = shelf.index(IndexSpec.parse(name), seed=seed)
                 stage.items += len(images)
             for key, params in grid:
                 with stopwatch.stage(f"search {key}", unit="queries") as stage:
@@ -182,7 +197,10 @@ def _again(
     return found
 
 
-def _search(index: Index, key: str, params: dict[str, Number], queries: Embeddings, k: int) -> _Searched:
+def _search(
+    built: tuple[Index, bool], key: str, params: dict[str, Number], queries: Embeddings, k: int
+) -> _Searched:
+    index, cached = built
     with stopwatch.stage(f"search {key}", unit="queries") as stage:
         start = time.perf_counter()
         run = index.search(queries, k, **params)
@@ -190,7 +208,7 @@ def _search(index: Index, key: str, params: dict[str, Number], queries: Embeddin
         stage.items += len(queries)
     with stopwatch.stage("count distances"):
         distances = index.distance_computations(queries, k, **params)
-    return _Searched(key, params, index, run, seconds, distances)
+    return _Searched(key, params, index, run, seconds, distances, cached)
 
 
 def _single(point: _Searched, rows: Float32[np.ndarray, "query dim"], k: int) -> Callable[[int], object]:
@@ -235,4 +253,7 @@ def _throughputs(
 
 
 def _point(point: _Searched, latency: timing.Latency, throughput: timing.Throughput) -> Point:
-    return Point(point.key, point.params, point.index, point.run, point.distances, latency, throughput)
+    return Point(
+        point.key, point.params, point.index, point.run, point.distances, latency, throughput,
+        cached=point.cached,
+    )  # fmt: skip

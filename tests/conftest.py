@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# No test may find what an earlier version of the code put into the cache of whoever runs it.
+os.environ["IMGBENCH_CACHE"] = tempfile.mkdtemp(prefix="imgbench-tests-")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,132 @@
+"""Indexes kept on disk, so that a benchmark that is run again builds none of them anew.
+
+    indexes/<key>/index.faiss         FAISS's own file
+    indexes/<key>/index.faiss.json    what it is, its ids, the SHA-256 of both
+
+The key is a hash of all that decides the bytes and the build times: ids and vectors, specification, seed,
+threads, processor, FAISS and its compile options, and the code that trains. Two processes that want one index
+take turns; a file that differs from its hash is built again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import warnings
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from imgbench import environment, stopwatch
+from imgbench.complete import digest, locked
+from imgbench.embeddings import Embeddings
+from imgbench.errors import InputError
+from imgbench.index import factory, training
+from imgbench.index._faiss import compile_options
+from imgbench.index.core import Index
+from imgbench.index.spec import IndexSpec
+
+FOLDER = "indexes"
+"""Where indexes lie below a cache."""
+
+_FILE = "index.faiss"
+_CODE = (factory, training)  # another version of these may build other bytes
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The indexes of `images`: read from the folder `cache` if they were built before, else built and kept.
+
+    cache=None keeps nothing. Exact search is never kept, because to build it is to copy the vectors, nor are
+    indexes on a GPU. A folder that cannot be written to is a warning, and the index is built without it.
+    """
+
+    images: Embeddings
+    cache: str | Path | None = None
+
+    def index(self, spec: IndexSpec, *, seed: int = 0, threads: int | None = None) -> tuple[Index, bool]:
+        """The index, as `Index.build` gives it, and whether it came from the cache: so did its build times.
+
+        >>> images = Embeddings(["a", "b"], np.eye(2, dtype=np.float32))
+        >>> shelf = Shelf(images, getfixture("tmp_path"))
+        >>> shelf.index(IndexSpec.parse("HNSW4"))
+        (Index('HNSW4', 2 images x 2, approximate), False)
+        >>> shelf.index(IndexSpec.parse("HNSW4"))
+        (Index('HNSW4', 2 images x 2, approximate), True)
+        """
+        if self.cache is None or spec.gpu or spec.factory == "Flat":
+            return Index.build(spec, self.images, seed=seed, threads=threads), False
+        folder = Path(self.cache).expanduser() / FOLDER / self.key(spec, seed=seed, threads=threads)
+        with _alone(folder) as writable:
+            if (found := self._read(folder, spec)) is not None:
+                return found, True
+            index = Index.build(spec, self.images, seed=seed, threads=threads)
+            if writable:
+                _keep(index, folder)
+            return index, False
+
+    def key(self, spec: IndexSpec, *, seed: int, threads: int | None) -> str:
+        """The name of an index's folder: SHA-256 (hex) over everything that decides its bytes and times."""
+        decides = {
+            "content": self.content,
+            "spec": spec.name,
+            "seed": seed,
+            "threads": environment.cores() if threads is None else threads,
+            "cpu": environment.cpu(),
+            "faiss": compile_options(),
+            "code": [digest(Path(str(module.__file__))) for module in _CODE],
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 (hex) over ids and vectors: a fingerprint that came with them would have to be believed."""
+        vectors = self.images.vectors
+        found = hashlib.sha256(json.dumps([str(vectors.dtype), vectors.shape, self.images.ids]).encode())
+        found.update(np.ascontiguousarray(vectors).data)
+        return found.hexdigest()
+
+    def _read(self, folder: Path, spec: IndexSpec) -> Index | None:
+        if not folder.is_dir():
+            return None
+        try:
+            with stopwatch.stage("read from the cache"):
+                found = Index.load(folder / _FILE)
+            if (found.spec, found.dim, found.ids) == (spec.name, self.images.dim, self.images.ids):
+                return _weighed(found, folder)
+        except (InputError, OSError):
+            pass
+        warnings.warn(f"{folder / _FILE} is damaged or gone: building {spec.name} again.", stacklevel=4)
+        return None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Generator[bool]:
+    """Alone with the folder, if it can be written to."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+            writable = True
+        except InputError as error:
+            warnings.warn(f"{error.came} Indexes are not kept there.", stacklevel=5)
+            writable = False
+        yield writable
+
+
+def _keep(index: Index, folder: Path) -> None:
+    try:
+        with stopwatch.stage("write to the cache"):
+            index.save(folder / _FILE)
+            _weighed(index, folder)
+    except (InputError, OSError, RuntimeError) as error:  # FAISS has no other for a full disk
+        warnings.warn(f"{folder} cannot be written to ({error}): the index is not kept.", stacklevel=5)
+
+
+def _weighed(index: Index, folder: Path) -> Index:
+    """The index, whose size is that of its file: to count it, it need not be serialised once more."""
+    vars(index)["bytes"] = (folder / _FILE).stat().st_size
+    return index
