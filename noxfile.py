@@ -1,4 +1,4 @@
-"""The sessions of imgbench: `nox -s bench`, `nox -s tests`, `nox -s lint`. They share one environment, `env`.
+"""The sessions of imgbench: `nox -s bench`, `performance`, `tests`, `lint`. They share the environment `env`.
 
 The first session installs everything (a few minutes, several GB); after that, sessions start in seconds.
 """
@@ -42,6 +42,15 @@ def bench(session: nox.Session) -> None:
     )  # fmt: skip
     _run(session, "python", "benchmarks/ratios.py", str(out / "speed.json"))
     _run(session, "imgbench", "report", str(out))
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def performance(session: nox.Session) -> None:
+    """docs/performance.md, measured anew in about 25 minutes: close other programs first.
+
+    Arguments after -- go to benchmarks/performance.py: nox -s performance -- --only stages
+    """
+    _run(session, "python", "benchmarks/performance.py", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["env"])

@@ -1,0 +1,155 @@
+"""The figures of each comparison: what is run, in what turns, and how it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import peer_inputs
+from peer_processes import OURS, Side, alternate, spread
+
+from imgbench.index import IndexSpec
+
+Runs = Mapping[str, list[dict[str, Any]]]
+
+SCORING = {
+    "whole": "start, read a TREC run of 10,725 x 100 and qrels, score four measures",
+    "read": "of that, reading the files",
+    "first": "of that, scoring for the first time",
+    "build": "its run and qrels from the arrays of a search",
+    "again": "score these, means and every query",
+    "together": "both: from arrays to scores",
+}
+RETRIEVAL = {
+    "fp32": "128 JPEGs, 640 captions: encode, recall@5 both ways, ViT-B-32 fp32",
+    "fp32, whole": "the same from the start of the process, fp32",
+    "bf16": "likewise in bf16 (the peer: autocast, its default)",
+    "bf16, whole": "the same from the start of the process, bf16",
+    "vectors": "recall@5 both ways of ready vectors, 1,000 and 5,000 x 256",
+}
+BUDGETS = {"10": "asked for 10 ms, its default", "0.05": "asked for 0.05 ms"}
+WHY: dict[tuple[str, str], str] = {}
+
+
+def row(
+    peer: str, figure: str, runs: Runs, sides: tuple[str, str], keys: tuple[str, str], **more: str
+) -> dict[str, Any]:
+    """A line of the table: a figure of both sides over their runs."""
+    ours, theirs = (runs[side] for side in sides)
+    versions = ", ".join(f"{name} {version}" for name, version in theirs[0]["versions"].items())
+    told = {"unit": "s", "better": "lower", "why": WHY.get((peer, keys[1]), "")} | more
+    values = {"ours": spread(ours, keys[0]), "theirs": spread(theirs, keys[1])}
+    return {"peer": peer, "figure": figure, "versions": versions, "runs": len(ours), **values, **told}
+
+
+def apart(runs: Runs, ours: str, theirs: str) -> float:
+    """The largest difference between answers that should be equal."""
+    mine, other = (runs[side][0]["answers"] for side in (ours, theirs))
+    return max(abs(value - other[name]) for name, value in mine.items())
+
+
+def _scoring(sides: Mapping[str, Side], threads: int, times: int) -> list[dict[str, Any]]:
+    made = next(iter(sides.values())).arguments[:1]
+    ours = {"imgbench": Side(OURS, "ours_scoring.py", made)}
+    runs = alternate(ours | sides, times=times, threads=threads)
+    for each in (run["figures"] for side in runs.values() for run in side):
+        each["together"] = each["build"] + each["again"]
+    rows = []
+    for peer in sides:
+        if apart(runs, "imgbench", peer) > 1e-9:
+            raise SystemExit(f"{peer} and imgbench score differently: {runs[peer][0]['answers']}")
+        rows += [row(peer, text, runs, ("imgbench", peer), (key, key)) for key, text in SCORING.items()]
+    return rows
+
+
+def ir_measures(python: Path, folder: Path, threads: int, times: int) -> list[dict[str, Any]]:
+    """ir_measures, and the library below it called directly."""
+    made = str(peer_inputs.scoring(folder / "inputs" / "scoring"))
+    script = "peer_ir_measures.py"
+    sides = {
+        "ir_measures": Side(python, script, (made,)),
+        "pytrec_eval": Side(python, script, (made, "direct")),
+    }
+    return _scoring(sides, threads, times)
+
+
+def ranx(python: Path, folder: Path, threads: int, times: int) -> list[dict[str, Any]]:
+    """Ranx compiles its functions on first use and keeps them on disk."""
+    made = str(peer_inputs.scoring(folder / "inputs" / "scoring"))
+    side = Side(python, "peer_ranx.py", (made,))
+    side.run(threads)  # compiles, if nothing was compiled before
+    return _scoring({"ranx": side}, threads, times)
+
+
+def clip_benchmark(python: Path, folder: Path, threads: int, times: int) -> list[dict[str, Any]]:
+    """Encoding and scoring at two precisions, then scoring alone."""
+    pictures = str(peer_inputs.retrieval(folder / "inputs" / "retrieval"))
+    ready = str(peer_inputs.vectors(folder / "inputs" / "vectors"))
+    rows = []
+    for what, place in {"fp32": pictures, "bf16": pictures, "vectors": ready}.items():
+        sides = {
+            "imgbench": Side(OURS, "ours_retrieval.py", (place, what)),
+            "clip-benchmark": Side(python, "peer_clip_benchmark.py", (place, what)),
+        }
+        runs = alternate(sides, times=times, threads=threads)
+        differs = apart(runs, *sides)
+        for key, text in RETRIEVAL.items():
+            if key.partition(",")[0] == what:
+                both = "imgbench", "clip-benchmark"
+                rows.append(row(both[1], text, runs, both, (key, key), differs=f"{differs:.5f}"))
+    return rows
+
+
+def autofaiss(python: Path, folder: Path, threads: int, times: int) -> list[dict[str, Any]]:
+    """Tuning, then the points of both sides in one measurement."""
+    made, out = str(peer_inputs.gallery(folder / "inputs" / "gallery")), folder / "out"
+    sides = {"imgbench": Side(OURS, "ours_tuning.py", (made, str(out)))} | {
+        budget: Side(python, "peer_autofaiss.py", (made, str(out / budget), budget)) for budget in BUDGETS
+    }
+    runs = dict(alternate(sides, times=times, threads=threads))
+    points = {key: _ours(key) for key in runs["imgbench"][-1]["held"]}
+    best = runs["imgbench"][-1]["best"]
+    points |= {f"{budget} ms": _theirs(out / budget, runs[budget][-1]["params"]) for budget in BUDGETS}
+    measuring = {"points": Side(OURS, "ours_points.py", (made, json.dumps(points)))}
+    runs |= alternate(measuring, times=times, threads=threads)
+    return [line for budget in BUDGETS for line in _budget(runs, budget, best)]
+
+
+def _ours(key: str) -> dict[str, Any]:
+    spec = IndexSpec.parse(key)
+    return {"index": spec.factory, "params": spec.grid[0]}
+
+
+def _theirs(out: Path, params: str) -> dict[str, Any]:
+    pairs = (pair.split("=") for pair in params.split(",") if pair)
+    return {"index": str(out / "autofaiss.index"), "params": {name: int(value) for name, value in pairs}}
+
+
+def _budget(runs: Runs, budget: str, best: str) -> list[dict[str, Any]]:
+    """The lines about one budget. Quality stands beside quality at the latency of the peer or below."""
+    figures, theirs = runs["points"][-1]["figures"], f"{budget} ms"
+    held = [key for key in runs["imgbench"][-1]["held"] if figures[f"{key}: ms"] <= figures[f"{theirs}: ms"]]
+    near = max(held or [best], key=lambda key: figures[f"{key}: overlap@10"])
+    versions = row("", "", runs, ("imgbench", budget), ("tune", "tune"))["versions"]
+    asked = BUDGETS[budget]
+
+    def line(figure: str, ours: str, key: str, **more: str) -> dict[str, Any]:
+        keys = f"{ours}: {key}", f"{theirs}: {key}"
+        return row("autofaiss", figure, runs, ("points", "points"), keys, versions=versions, **more)
+
+    milliseconds, score = {"unit": "ms"}, {"unit": "", "better": "higher"}
+    exact = figures["exact: ms"]
+    return [
+        row("autofaiss", f"tune 11,679 x 256, {asked}", runs, ("imgbench", budget), ("tune", "tune")),
+        line(
+            f"one query of the tuned index ({best}; exact search {exact:.3f} ms), {asked}",
+            best,
+            "ms",
+            **milliseconds,
+        ),
+        line(f"nDCG@10 at that latency or below ({near}), {asked}", near, "nDCG@10", **score),
+        line(f"overlap@10 with exact search, likewise, {asked}", near, "overlap@10", **score),
+        line(f"size of that index, {asked}", near, "MB", unit="MB"),
+    ]

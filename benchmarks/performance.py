@@ -1,0 +1,139 @@
+"""Measures how fast imgbench is and writes docs/performance.md.
+
+    python benchmarks/performance.py [--only stages whole cached peers]
+
+Each part is kept in benchmarks/measured with its date and machine, so that one can be measured again alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import performance_page
+import ratios
+
+from imgbench import environment
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+MEASURED = HERE / "measured"
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def stages(folder: Path) -> dict[str, Any]:
+    """The pytest benchmarks, also those that take long."""
+    saved = folder / "speed.json"
+    run("-m", "pytest", "benchmarks", "-q", "--no-header", "--benchmark-enable", "--benchmark-only",
+        "--benchmark-columns=median,iqr,rounds", f"--benchmark-json={saved}", long=True)  # fmt: skip
+    found = ratios.groups(read(saved)["benchmarks"])
+    return {"groups": {what: [asdict(side) for side in sides] for what, sides in found.items()}}
+
+
+def whole(folder: Path) -> dict[str, Any]:
+    """`imgbench run` at the size of a study: what it prints at its end."""
+    printed = run("benchmarks/study_size.py", "--folder", str(folder))
+    return {"rows": [], "printed": printed[printed.rfind("\nwall time") :]}
+
+
+def cached(_: Path) -> dict[str, Any]:
+    """`imgbench run` twice."""
+    printed = run("benchmarks/cached_run.py", "--corpus", "scenes")
+    found = re.search(r"first run ([\d.]+) s, second run ([\d.]+) s: ([\d.]+)%", printed)
+    if found is None:
+        raise SystemExit(f"cached_run.py printed no shares:\n{printed}")
+    first, second, share = map(float, found.groups())
+    row = {"what": "second run of imgbench run, with everything cached, beside the first"}
+    row |= {"reached": f"{share:.1f} % ({second:.1f} s of {first:.1f} s)", "wanted": "under 10 %"}
+    return {"rows": [{**row, "misses": share >= 10}], "printed": printed}
+
+
+def peers(folder: Path) -> dict[str, Any]:
+    """Other libraries, in environments of their own that outlive this run."""
+    saved = folder / "peers.json"
+    if (MEASURED / "peers.json").exists():  # a peer that cannot be measured here keeps its figures
+        shutil.copy(MEASURED / "peers.json", saved)
+    run("benchmarks/peers/compare_peers.py", "--json", str(saved))
+    return read(saved)
+
+
+PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "stages": stages,
+    "whole": whole,
+    "cached": cached,
+    "peers": peers,
+}
+COMMANDS = {
+    "stages": "pytest benchmarks",
+    "whole": "python benchmarks/study_size.py",
+    "cached": "python benchmarks/cached_run.py --corpus scenes",
+    "peers": "python benchmarks/peers/compare_peers.py",
+}
+
+
+def run(*arguments: str, long: bool = False) -> str:
+    """What a script of this repository prints; it is shown while it runs, too."""
+    env = {**os.environ, **({"IMGBENCH_LONG": "1"} if long else {})}
+    lines = []
+    with subprocess.Popen(  # noqa: S603  our own scripts
+        [sys.executable, *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        raise SystemExit(f"{arguments[0]} failed.")
+    return "".join(lines)
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def measure(name: str) -> dict[str, Any]:
+    """A part with its date, its machine and how long it took."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        found = PARTS[name](Path(folder))
+    return {
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "command": COMMANDS[name],
+        "seconds": round(time.perf_counter() - start, 1),
+        "environment": environment.describe(),
+        **found,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--only", nargs="*", choices=list(PARTS), default=list(PARTS), help="measure these parts"
+    )
+    parser.add_argument("--measured", type=Path, default=MEASURED, help="where the parts are kept")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args()
+    options.measured.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        part = measure(name)
+        text = json.dumps(part, indent=1, ensure_ascii=False) + "\n"
+        (options.measured / f"{name}.json").write_text(text, encoding="utf-8")
+        print(f"{name}: {part['seconds']:.0f} s", flush=True)
+    parts = {path.stem: read(path) for path in sorted(options.measured.glob("*.json"))}
+    options.page.write_text(performance_page.page(parts), encoding="utf-8")
+    print(f"Saved in {options.page}.")
+
+
+if __name__ == "__main__":
+    main()
