@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgbench.errors import unknown
-from imgbench.report.plots import GREY
+from imgbench.report.plots import GREY, shortened
+from imgbench.report.readable import tick
 from imgbench.report.results import Results, measures, primary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -27,6 +29,29 @@ def figure(columns: int, *, height: float) -> tuple[Figure, list[Axes]]:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     return made, found
+
+
+def logarithmic(axes: Axes, which: str) -> None:
+    """The axis 'x' or 'y' of positive quantities: a logarithm, with ticks at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend(figure: Figure, colours: dict[str, str]) -> None:
+    """The colours of names below the axes; names are text, whatever signs they hold."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, marker="o", linestyle="") for colour in colours.values()]
+    made = figure.legend(handles, ["x"] * len(handles), loc="outside lower center", ncols=3, frameon=False,
+                         fontsize=9)  # fmt: skip
+    for text, name in zip(made.get_texts(), colours, strict=True):
+        text.set_parse_math(False)
+        text.set_text(shortened(name))
 
 
 def measure_of(results: Results, measure: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from imgbench.errors import InputError, unknown
 from imgbench.report import canvas
 from imgbench.report.plots import COLOURS, GREY, shortened
-from imgbench.report.readable import percent, short
+from imgbench.report.readable import percent
 from imgbench.report.results import Results
 
 if TYPE_CHECKING:
@@ -47,12 +47,7 @@ def _line(axes: Axes, name: str, found: Results, measure: str, colour: str) -> N
 
 
 def _dress(axes: Axes, results: Results, measure: str) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value).replace(".0", "")))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    canvas.logarithmic(axes, "x")
     axes.set_xlabel("images in the corpus (log scale); dashed: extrapolated")
     sure = percent(results["confidence"])
     axes.set_ylabel(f"expected {measure} of exact search, {sure} interval", parse_math=False)

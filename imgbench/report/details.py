@@ -1,10 +1,10 @@
-"""The tables behind the verdicts: parts of the queries, builds, steps of the way, lost overlap."""
+"""The tables behind the verdicts: parts of the queries, builds, steps, lost overlap; and those of times."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from imgbench.report import readable
+from imgbench.report import readable, speeds
 from imgbench.report.grid import Column, Grid
 from imgbench.report.results import Results, overlap, points_of, primary
 
@@ -18,7 +18,7 @@ def grids(results: Results) -> tuple[Grid, ...]:
         whose = f" of {name}" if several else ""
         found += [*_strata(results, name, whose), *_builds(results, name, whose)]
         found += [*_funnels(results, name, whose), *_overlaps(results, name, whose)]
-        found += _curve(results, name, whose)
+        found += [*_curve(results, name, whose), *speeds.grids(results, name, whose)]
     return tuple(grid for grid in found if grid.rows)
 
 

@@ -49,7 +49,7 @@ def overlap_quality(results: Results, measure: str | None = None, encoder: str |
     )
     right.set_ylabel(f"Δ {measure}, {percent(results['confidence'])} interval", parse_math=False)
     right.set_title("points", fontsize=9, color=GREY)
-    _legend(figure, colours)
+    canvas.legend(figure, colours)
     with no_glyph_warnings():
         labels.place(figure, right, spots)
     return figure
@@ -127,14 +127,3 @@ def _draw(axes: Axes, spot: labels.Spot) -> None:
     ends = [[spot.y - spot.low], [spot.high - spot.y]]
     axes.errorbar([spot.x], [spot.y], yerr=ends, color=spot.colour, marker=MARKERS[spot.kind], markersize=7,
                   markeredgecolor="white", elinewidth=1, capsize=2.5)  # fmt: skip
-
-
-def _legend(figure: Figure, colours: dict[str, str]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], color=colour, marker="o", linestyle="") for colour in colours.values()]
-    legend = figure.legend(handles, ["x"] * len(handles), loc="outside lower center", ncols=3, frameon=False,
-                           fontsize=9)  # fmt: skip
-    for text, name in zip(legend.get_texts(), colours, strict=True):
-        text.set_parse_math(False)
-        text.set_text(shortened(name))

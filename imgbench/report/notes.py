@@ -21,8 +21,11 @@ def sentences(results: Results) -> tuple[str, ...]:
         *_unchanged(results),
         *_undecided(results),
         *_builds(results),
+        *_cached(results),
         *_strata(results),
         *_timing(results),
+        *_threads(results),
+        *_loads(results),
         _machine(results["environment"]),
         _versions(results["environment"]),
     )
@@ -121,6 +124,15 @@ def _builds(results: Results) -> list[str]:
     return [said, few] if max(counts) < _ENOUGH_BUILDS else [said]
 
 
+def _cached(results: Results) -> list[str]:
+    """Whose build times were not measured this time."""
+    found = dict.fromkeys(point["index"] for point in results["points"] if point.get("cached"))
+    if not found:
+        return []
+    few = ", ".join(found)
+    return [f"Read from the cache, with the build times of an earlier run on this machine: {few}."]
+
+
 def _strata(results: Results) -> list[str]:
     measure = primary(results)
     found = [part for part in results.get("strata") or () if part["measure"] == measure and part["points"]]
@@ -149,6 +161,40 @@ def _timing(results: Results) -> list[str]:
     )
     few = [f"Warning: {fewest:,} timed calls are too few for a good p99."] if fewest < _ENOUGH_CALLS else []
     return [told, *few, *_drifts(results)]
+
+
+def _threads(results: Results) -> list[str]:
+    """A warning where fewer threads, or more, were read back than had been asked for."""
+    asked = results["environment"]["threads"]
+    used = {
+        "latency": {point["latency_ms"]["threads"] for point in results["points"]},
+        "throughput": {point["throughput_qps"]["threads"] for point in results["points"]},
+        "client": {count for load in _all_loads(results) for count in load["threads"]},
+    }
+    wrong = [
+        f"{name} ran on {readable.count(count, 'thread')} where {asked[name]} were asked for"
+        for name, counts in used.items()
+        for count in sorted(counts)
+        if count != asked.get(name, count)
+    ]
+    return [f"Warning: {', '.join(wrong)}. OMP_THREAD_LIMIT may hold them back."] if wrong else []
+
+
+def _loads(results: Results) -> list[str]:
+    loads = _all_loads(results)
+    if not loads:
+        return []
+    most, cores = max(load["clients"] for load in loads), results["environment"]["cores"]
+    told = (
+        f"Clients at once: up to {most:,} Python threads, each of which sends a query when its last one came "
+        "back. Efficiency: their queries per second beside those of as many times one client alone."
+    )
+    over = f" With more threads than the {readable.count(cores, 'core')} clients wait for one another."
+    return [told + (over if max(sum(load["threads"]) for load in loads) > cores else "")]
+
+
+def _all_loads(results: Results) -> list[Results]:
+    return [load for point in results["points"] for load in point.get("concurrency") or ()]
 
 
 def _repeats(points: list[Results]) -> str:

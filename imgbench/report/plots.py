@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from imgbench.errors import InputError, unknown
 from imgbench.report import labels
 from imgbench.report.plain import shown
-from imgbench.report.readable import percent, short
+from imgbench.report.readable import percent, tick
 from imgbench.report.results import Results, exact_of, measures, points_of
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _dress(axes: Axes, results: Results, measure: str, cost: str) -> None:
     axes.set_xscale("log")
     axes.margins(x=0.14, y=0.12)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value).replace(".0", "")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(COSTS[cost].label)
     axes.set_ylabel(f"{measure} with {percent(results['confidence'])} interval", parse_math=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _LARGE = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _NOTHING = "–"
 
@@ -50,6 +52,16 @@ def short(value: float | None, digits: int = 3) -> str:
     if value == 0:
         return "0"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.1 else f"{value:.{digits}f}"  # noqa: PLR2004
+
+
+def tick(value: float) -> str:
+    """A positive quantity at the tick of an axis.
+
+    >>> [tick(value) for value in (0.01, 0.05, 1.0, 20.0, 500.0, 20_000.0, 100_000.0)]
+    ['0.01', '0.05', '1', '20', '500', '20k', '100k']
+    """
+    text = short(value)
+    return re.sub(r"\.?0+(?=[kMG]?$)", "", text) if "." in text else text
 
 
 def amount(value: float) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from imgbench import stopwatch
 from imgbench.errors import InputError
 from imgbench.qrels import Qrels
-from imgbench.report import curveplot, files, lossplots, page, plots, verify
+from imgbench.report import curveplot, files, loadplots, lossplots, page, plots, verify
 from imgbench.report import profile as timesheet
 from imgbench.report import results as form
 from imgbench.report.results import Results
@@ -88,6 +88,14 @@ class Report:
     def curve(self, measure: str | None = None) -> Figure:
         """A matplotlib figure of exact search in smaller and in larger corpora."""
         return curveplot.curve(self.results, measure)
+
+    def concurrency(self, *, encoder: str | None = None) -> Figure:
+        """A matplotlib figure of clients at once: queries per second against p95 in ms, a line a point."""
+        return loadplots.concurrency(self.results, encoder)
+
+    def batches(self, *, encoder: str | None = None) -> Figure:
+        """A matplotlib figure of queries per second against the size of a batch, a line a point."""
+        return loadplots.batches(self.results, encoder)
 
     def strata(self) -> pd.DataFrame:
         """A row for each measure, stratum and point: its difference from exact search, limits and verdict."""
@@ -167,6 +175,8 @@ class Report:
             "Where the loss arises": self.funnel,
             "Overlap against quality": self.overlap_quality,
             "Corpus size": self.curve,
+            "Clients at once": self.concurrency,
+            "Size of a batch": self.batches,
         }
 
 

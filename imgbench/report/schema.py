@@ -6,6 +6,9 @@ that this corpus can rule out at best, and in words);
 `margin_given` (as it was asked, such as "1%"; `margin` holds units of the measure);
 `points[].delta[]`: `clusters_needed` (in all), `margin` (of this encoder), `changed` (queries), `method`, and
 `builds` (mean of each build, their spread, the limits of the queries alone);
+`points[].cached` (true: the index was read from the cache, and its build times are of an earlier run);
+`points[].concurrency` (a load each: clients, their threads as read back, queries per second, latency, and
+efficiency beside as many clients alone) and `points[].batches` (queries per second by size, ms of a batch);
 `points[].builds` (the saved runs of further builds), `points[].overlap_quality` (correlation and bins by
 measure), `points[].funnel`, `points[].latency_ms.intervals`, `points[].throughput_qps.low/high`;
 `strata` (differences in parts of the queries), `distractor_curves` (by encoder), and `baseline_drift`
@@ -71,6 +74,29 @@ _CURVE = {
     "quality": Each({"mean": [float], "low": [float], "high": [float]}),
     "extrapolation": Maybe({"model": str, "checked_to": int}),
 }
+_LATENCY = {
+    "p50": float,
+    "p95": float,
+    "p99": float,
+    "queries": int,
+    "threads": int,
+    "intervals": Maybe(Each([Maybe(float)])),
+}
+_THROUGHPUT = {
+    "value": float,
+    "batch": int,
+    "threads": int,
+    "low": Maybe(float),
+    "high": Maybe(float),
+    "repeats": Maybe(int),
+}
+_LOAD = {
+    "clients": int,
+    "threads": [int],
+    "throughput_qps": {"value": float, "low": float, "high": float, "rounds": int},
+    "latency_ms": _LATENCY,
+    "efficiency": float,
+}
 _POINT = {
     "encoder": str,
     "index": str,
@@ -83,27 +109,16 @@ _POINT = {
     "builds": Maybe([{"seed": int, "name": str, "run": str}]),
     "overlap_quality": Maybe(Each(_OVERLAP_QUALITY)),
     "funnel": Maybe(_FUNNEL),
-    "latency_ms": {
-        "p50": float,
-        "p95": float,
-        "p99": float,
-        "queries": int,
-        "threads": int,
-        "intervals": Maybe(Each([Maybe(float)])),
-    },
-    "throughput_qps": {
-        "value": float,
-        "batch": int,
-        "threads": int,
-        "low": Maybe(float),
-        "high": Maybe(float),
-        "repeats": Maybe(int),
-    },
+    "latency_ms": _LATENCY,
+    "throughput_qps": _THROUGHPUT,
+    "concurrency": Maybe([_LOAD]),
+    "batches": Maybe([_THROUGHPUT | {"ms_per_batch": float}]),
     "train_seconds": _SOME,
     "add_seconds": _SOME,
     "index_bytes": _SOME,
     "bytes_per_image": _SOME,
     "distance_computations_per_query": _SOME,
+    "cached": Maybe(object),
 }
 _STAGE = {
     "stage": str,

@@ -58,7 +58,9 @@ def body(told: Content, figure: str = "") -> str:
     lines += [f'<div class="wide">{grid.html(each)}</div>' for each in told.grids]
     if told.details:
         tables = "\n".join(f'<div class="wide">{grid.html(each)}</div>' for each in told.details)
-        summary = "<summary>Details: strata, builds, steps, lost overlap, corpus sizes</summary>"
+        summary = (
+            "<summary>Details: strata, builds, steps, lost overlap, corpus sizes, times, loads</summary>"
+        )
         lines.append(f"<details>{summary}\n{tables}\n</details>")
     lines.append("<ul>" + "".join(f"<li>{in_html(note)}</li>" for note in told.notes) + "</ul>")
     return "\n".join(lines)
