@@ -72,17 +72,20 @@ def _causal(tower: Any) -> bool:
 
 def _standard(tower: Any) -> bool:
     from open_clip.transformer import ResidualAttentionBlock, Transformer
-    from torch.nn import MultiheadAttention
 
     blocks: Any = getattr(tower.transformer, "resblocks", ())
     return type(tower.transformer) is Transformer and all(
-        type(block) is ResidualAttentionBlock
-        and type(block.attn) is MultiheadAttention
-        and getattr(block.attn, "in_proj_weight", None) is not None
-        and block.attn.bias_k is None
-        and not block.attn.add_zero_attn
-        for block in blocks
+        type(block) is ResidualAttentionBlock and _known(block.attn) for block in blocks
     )
+
+
+def _known(attention: Any) -> bool:
+    kind = f"{type(attention).__module__}.{type(attention).__qualname__}"
+    if kind == "imgbench.encoders.packed.PackedAttention":  # made from what is known only
+        return True
+    if kind != "torch.nn.modules.activation.MultiheadAttention" or attention.in_proj_weight is None:
+        return False
+    return attention.bias_k is None and not attention.add_zero_attn
 
 
 def beginnings(
@@ -131,7 +134,11 @@ def _block(block: Any, x: Any, numbers: Any, wanted: Any) -> Any:
     from torch.nn.functional import linear, scaled_dot_product_attention
 
     attention = block.attn
-    projected = linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
+    x_1 = block.ln_1(x)
+    if hasattr(attention, "in_proj"):  # packed
+        projected = attention.in_proj(x_1)
+    else:
+        projected = linear(x_1, attention.in_proj_weight, attention.in_proj_bias)
     texts, width = numbers.shape
     heads = projected[numbers.flatten()].view(texts, width, 3, attention.num_heads, attention.head_dim)
     query, key, value = heads.permute(2, 0, 3, 1, 4)  # each (text, head, token, head_dim)
