@@ -71,6 +71,30 @@ class Run:
         I = np.take_along_axis(np.where(dropped, -1, found), order, axis=1).astype(np.int32)
         return cls(queries, images, I, np.take_along_axis(D, order, axis=1))
 
+    @classmethod
+    def trusted(
+        cls,
+        query_ids: tuple[str, ...],
+        image_ids: tuple[str, ...],
+        scores: Float32[np.ndarray, "query depth"],
+        rows: Integer[np.ndarray, "query depth"],
+    ) -> Run:
+        """A run of hits in order, -1 behind them, and of ids that were checked: nothing is checked again.
+
+        `Index.search` makes its runs so; everyone else is served by `from_search`.
+        """
+        run = object.__new__(cls)
+        dropped = (rows < 0) | np.isnan(scores)
+        values = {
+            "query_ids": query_ids,
+            "image_ids": image_ids,
+            "rows": _frozen(np.where(dropped, -1, rows).astype(np.int32)),
+            "scores": _frozen(np.where(dropped, np.float32(-np.inf), scores)),
+        }
+        for name, value in values.items():
+            object.__setattr__(run, name, value)
+        return run
+
     def __repr__(self) -> str:
         return f"Run({len(self)} queries, {len(self.image_ids)} images, depth {self.depth})"
 

@@ -7,11 +7,12 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
-from imgbench import environment
+from imgbench import environment, products
 from imgbench.embeddings import Embeddings
 from imgbench.errors import InputError
-from imgbench.index import Index, compile_options, gpu_count, searching
+from imgbench.index import Index, compile_options, exact, gpu_count, searching
 from imgbench.index._faiss import faiss
 
 DIM, IMAGES, QUERIES = 32, 2000, 300
@@ -195,6 +196,29 @@ def test_exact_search_lets_faiss_multiply_matrices(monkeypatch):
     assert min(values) >= faiss.cvar.distance_compute_blas_threshold
 
 
+@pytest.mark.parametrize("kernel", [*products.KERNELS, None], ids=["numpy", "oneDNN", "FAISS"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_whatever_multiplies_exact_search_finds_the_same(kernel, threads, monkeypatch):
+    images, queries = collection()
+    near = images.vectors[:200] * (1 + 1e-7 * np.arange(200, dtype=np.float32)[:, None])
+    vectors = np.concatenate([images.vectors, images.vectors[:300], near, images.vectors[:1].repeat(60, 0)])
+    asked = Embeddings(
+        [str(row) for row in range(QUERIES + 100)], np.concatenate([queries.vectors, vectors[:100]])
+    )
+    index = Index.build("Flat", Embeddings([str(row) for row in range(len(vectors))], vectors))
+    monkeypatch.setattr(exact, "_LARGE", 0)
+    monkeypatch.setattr(exact, "_QUERIES", 70)
+    monkeypatch.setattr(exact, "_IMAGES", 300)
+    monkeypatch.setattr(products, "fastest", lambda _: kernel)
+    with environment.threads(threads):
+        run = index.search(asked, k=25)
+        assert torch.get_num_threads() == threads
+    scores = (asked.vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
+    expected = np.stack([np.lexsort((np.arange(len(vectors)), -row))[:25] for row in scores])
+    assert np.array_equal(run.rows, expected)
+    assert np.array_equal(run.scores, np.take_along_axis(scores, expected, 1))
+
+
 def test_scores_do_not_depend_on_how_many_are_summed_at_once(monkeypatch):
     images, queries = collection()
     rows = np.random.default_rng(0).integers(0, IMAGES, (QUERIES, 18))
@@ -202,8 +226,8 @@ def test_scores_do_not_depend_on_how_many_are_summed_at_once(monkeypatch):
         "qkd,qd->qk", images.vectors[rows].astype(np.float64), queries.vectors.astype(np.float64)
     ).astype(np.float32)
     for cells in (1, 2**12, 2**30):
-        monkeypatch.setattr(searching, "_CACHED", cells)
-        assert np.array_equal(searching.products(images.vectors, queries.vectors, rows), expected)
+        monkeypatch.setattr(exact, "_CACHED", cells)
+        assert np.array_equal(exact.scored(images.vectors, queries.vectors, rows), expected)
 
 
 def test_wrap_takes_any_inner_product_index():

@@ -14,6 +14,17 @@ from imgbench.trec import escape, open_text, unescape
 IMAGES = ["a", "b", "c", "d", "e"]
 
 
+def test_a_trusted_run_is_the_same_as_a_checked_one():
+    scores, rows = np.float32([[0.9, 0.5, np.nan], [0.7, -3e38, -3e38]]), np.array([[2, 0, 1], [1, -1, -1]])
+    trusted = Run.trusted(("q", "r"), ("a", "b", "c"), scores, rows)
+    checked = Run.from_search(["q", "r"], ["a", "b", "c"], scores, rows)
+    assert (trusted.query_ids, trusted.image_ids) == (checked.query_ids, checked.image_ids)
+    for mine, expected in ((trusted.rows, checked.rows), (trusted.scores, checked.scores)):
+        np.testing.assert_array_equal(mine, expected)
+        assert mine.dtype == expected.dtype
+        assert not mine.flags.writeable
+
+
 def test_order_is_by_score_then_row_and_missing_hits_end_it() -> None:
     run = Run.from_search(
         ["q", "r"],

@@ -9,8 +9,8 @@ from jaxtyping import Float, Float32
 
 from imgbench import environment
 from imgbench.errors import InputError
+from imgbench.index import exact, searching
 from imgbench.index import parameters as named
-from imgbench.index import searching
 from imgbench.index._faiss import FaissIndex, concrete, faiss
 from imgbench.index.spec import Number
 from imgbench.index.training import ADD_ROWS
@@ -42,7 +42,7 @@ def transformed(
     queries: Float32[np.ndarray, "query dim"],
     k: int,
     values: Mapping[str, Number],
-) -> searching.Found:
+) -> exact.Found:
     """The k best images behind the trained transforms of `index`, its vectors kept as float32: all compared.
 
     A refinement compares its candidates by the float32 vectors that reach it.
@@ -50,14 +50,13 @@ def transformed(
     index = concrete(index)
     if isinstance(index, faiss.IndexPreTransform):
         chain = _chain(index)
-        behind = _applied(chain, images, ADD_ROWS), _applied(chain, queries, searching.BLOCK)
+        added = [slice(first, first + ADD_ROWS) for first in range(0, len(images), ADD_ROWS)]
+        behind = _applied(chain, images, added), _applied(chain, queries, searching.blocks(len(queries)))
         return transformed(index.index, *behind, k, values)
     if isinstance(index, faiss.IndexRefine):
         depth = named.candidates(index, values, k)
         _, rows = transformed(index.base_index, images, queries, depth, values)
-        scores = searching.products(images, queries, rows)
-        order = np.lexsort((rows, -scores))[:, :k]
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+        return exact.ordered(exact.scored(images, queries, rows), rows, k)
     flat = faiss.IndexFlatIP(images.shape[1])
     for first in range(0, len(images), ADD_ROWS):
         flat.add(np.ascontiguousarray(images[first : first + ADD_ROWS], dtype=np.float32))
@@ -65,24 +64,24 @@ def transformed(
 
 
 def _applied(
-    chain: list[FaissIndex], rows: Float[np.ndarray, "row dim"], step: int
+    chain: list[FaissIndex], rows: Float[np.ndarray, "row dim"], parts: list[slice]
 ) -> Float32[np.ndarray, "row out"]:
     """The rows behind the transforms. Cut and computed by one thread as where the index was filled and is
     searched: their last bits depend on both.
     """
     found = np.empty((len(rows), chain[-1].d_out if chain else rows.shape[1]), np.float32)
     with environment.threads(1):
-        for first in range(0, len(rows), step):
-            part = np.ascontiguousarray(rows[first : first + step], dtype=np.float32)
+        for at in parts:
+            part = np.ascontiguousarray(rows[at], dtype=np.float32)
             for transform in chain:
                 part = transform.apply(part)
-            found[first : first + step] = part
+            found[at] = part
     return found
 
 
 def exhaustive(
     index: FaissIndex, queries: Float32[np.ndarray, "query dim"], k: int, values: Mapping[str, Number]
-) -> searching.Found:
+) -> exact.Found:
     """The k best images by the codes of `index`, every code compared, refined as `values` say.
 
     IVF probes all its lists, an HNSW graph gives way to the codes of its storage.
