@@ -19,6 +19,7 @@ from imgbench.index.spec import Number
 from imgbench.progress import Say
 from imgbench.run import Run
 
+_DRIFT_CALLS = 100  # their median is steady to a few per cent; at 68,154 x 1024 a call takes 20 to 30 ms
 _MOST_THREADS = 1024  # OpenMP ends the process where the system refuses it a thread
 
 
@@ -28,12 +29,13 @@ class Protocol:
 
     Every point makes `latency_calls` timed calls, however slow it is.
     A batch is repeated `throughput_repeats` times, or as often as fits into `throughput_seconds`, but once.
+    The first is timed too: a median of three forgives a cold one, and the search for the run came before.
     `threads` (all cores, unless told) build the indexes and answer the batches.
     """
 
     latency_calls: int = timing.CALLS
-    throughput_repeats: int = 5
-    throughput_seconds: float = 5.0
+    throughput_repeats: int = 3
+    throughput_seconds: float = 3.0
     threads: int = field(default_factory=environment.cores)
 
     def __post_init__(self) -> None:
@@ -113,31 +115,41 @@ def measure(
         searched = _search_all(
             specs, Shelf(images, cache), queries, k=k, seed=seed, protocol=protocol, say=say, exact=exact
         )
-    baseline = _single(searched[0], rows, k)
-    say("timing exact search, first time")
-    first = _median_ms(baseline, len(rows), protocol, seed)
-    say(f"latency of {len(searched)} points, interleaved")
-    with stopwatch.stage("latency", unit="queries") as stage:
-        latencies = timing.latency(
-            {point.key: _single(point, rows, k) for point in searched},
-            queries=len(rows),
-            calls_each=protocol.latency_calls,
-            seed=seed,
-        )
-        stage.items += sum(each.queries for each in latencies.values())
-    with stopwatch.stage("throughput", unit="queries") as stage:
-        throughputs = _throughputs(searched, rows, k=k, seed=seed, protocol=protocol, say=say)
-        stage.items += sum(each.repeats * each.batch for each in throughputs.values())
-    say("timing exact search, last time")
-    drift = timing.drift(first, _median_ms(baseline, len(rows), protocol, seed))
-    points = tuple(_point(each, latencies[each.key], throughputs[each.key]) for each in searched)
-    del searched, baseline
+    points, drift = _timed(searched, rows, k=k, seed=seed, protocol=protocol, say=say)
+    del searched
     if builds > 1:
         with environment.threads(protocol.threads):
             seeds = range(seed + 1, seed + builds)
             again = _again(specs[1:], images, queries, k=k, seeds=seeds, cache=cache, say=say)
         points = tuple(replace(point, again=tuple(again.get(point.key, ()))) for point in points)
     return Points(points, drift)
+
+
+def _timed(
+    searched: Sequence[_Searched],
+    rows: Float32[np.ndarray, "query dim"],
+    *,
+    k: int,
+    seed: int,
+    protocol: Protocol,
+    say: Say,
+) -> tuple[tuple[Point, ...], float]:
+    """The points with their speeds, and the drift of exact search from before the first to after the last."""
+    calls = {point.key: _single(point, rows, k) for point in searched}
+    baseline = calls[searched[0].key]
+    with timing.no_garbage_collection():
+        say("timing exact search, first time")
+        first = _median_ms(baseline, len(rows), protocol, seed)
+        say(f"latency of {len(searched)} points, interleaved")
+        with stopwatch.stage("latency", unit="queries") as stage:
+            latencies = timing.latency(calls, queries=len(rows), calls_each=protocol.latency_calls, seed=seed)
+            stage.items += sum(each.queries for each in latencies.values())
+        with stopwatch.stage("throughput", unit="queries") as stage:
+            throughputs = _throughputs(searched, rows, k=k, seed=seed, protocol=protocol, say=say)
+            stage.items += sum(each.repeats * each.batch for each in throughputs.values())
+        say("timing exact search, last time")
+        drift = timing.drift(first, _median_ms(baseline, len(rows), protocol, seed))
+    return tuple(_point(each, latencies[each.key], throughputs[each.key]) for each in searched), drift
 
 
 def _search_all(
@@ -217,10 +229,10 @@ def _single(point: _Searched, rows: Float32[np.ndarray, "query dim"], k: int) ->
 
 
 def _median_ms(call: Callable[[int], object], queries: int, protocol: Protocol, seed: int) -> float:
-    calls = max(1, min(200, protocol.latency_calls))
+    calls = max(1, min(_DRIFT_CALLS, protocol.latency_calls))
     with stopwatch.stage("drift of exact search", unit="queries") as stage:
         found = timing.latency(
-            {"exact": call}, queries=queries, calls_each=calls, calls_at_least=calls, seed=seed
+            {"exact": call}, queries=queries, calls_each=calls, calls_at_least=calls, warmup=10, seed=seed
         )
         stage.items += calls
     return found["exact"].p50.value
@@ -246,8 +258,7 @@ def _throughputs(
             queries=len(rows),
             threads=protocol.threads,
             repeats=max(1, min(protocol.throughput_repeats, fitting)),
-            # A batch that fits only once was answered a moment ago: that search was its warm-up.
-            warmup=fitting > 1,
+            warmup=False,
         )
     return found
 
