@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
@@ -12,7 +13,11 @@ from jaxtyping import Float32, Int32, Int64
 from imgbench import trec
 from imgbench.errors import InputError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _COLUMNS = 6
+_BLOCK = 8 << 20  # bytes that one thread parses at a time
 
 
 @dataclass
@@ -54,18 +59,80 @@ def read(
     catalogue is what the file names, in falling order, so that equal scores stand in the order of their rows.
     """
     queries, images = _names("query", query_ids), _names("image", image_ids)
-    q, i, score, line = _columns(path, queries, images)
+    q, i, score, line = _plainly(path, queries, images) or _columns(path, queries, images)
     names = list(images.rows)
     falling = np.array(sorted(range(len(names)), key=lambda row: names[row].encode(errors="surrogateescape")))
     place = np.empty(len(names), dtype=np.int64)
     place[falling[::-1].astype(np.int64)] = np.arange(len(names))
     _check_pairs(path, q * max(len(names), 1) + i, line)
-    order = np.lexsort((place[i], -score, q))
-    q, i, score = q[order], i[order], score[order]
+    if not _in_order(q, score):
+        order = np.lexsort((place[i], -score, q))
+        q, i, score = q[order], i[order], score[order]
     if not images.closed:
         i, names = place[i], [names[row] for row in falling[::-1]]
     rows, scores = _padded(q, i, score, len(queries.rows))
     return _decoded(queries.rows), _decoded(names), rows, scores
+
+
+_PRINTED = bytes(range(0x20, 0x7F)) + b"\n"
+
+
+def _plainly(
+    path: Path, queries: _Names, images: _Names
+) -> (
+    tuple[
+        Int64[np.ndarray, "hit"],
+        Int64[np.ndarray, "hit"],
+        Float32[np.ndarray, "hit"],
+        Int64[np.ndarray, "hit"],
+    ]
+    | None
+):
+    """What `_columns` gives for a file in ASCII with one space between columns, in a fraction of its time.
+
+    None where a line may be anything else: `_columns` reads what is meant, or says what is wrong with it.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    with trec.open_text(path) as file:
+        content = cast("IO[bytes]", file.buffer).read()
+    gaps = np.frombuffer(content, np.uint8) <= ord(" ")
+    # Another sign than these, an empty line, an empty column: not for here.
+    if content.translate(None, _PRINTED) or gaps[:1].any() or (gaps[1:] & gaps[:-1]).any():
+        return None
+    text = pa.dictionary(pa.int32(), pa.string())
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(content),
+            csv.ReadOptions(column_names=list("qoirst"), block_size=_BLOCK),
+            csv.ParseOptions(delimiter=" ", quote_char=False),
+            csv.ConvertOptions(
+                include_columns=list("qis"),
+                column_types={"q": text, "i": text, "s": pa.float64()},
+                null_values=[],
+            ),
+        ).unify_dictionaries()
+    except pa.ArrowInvalid:
+        return None
+    with np.errstate(over="ignore"):
+        score = table["s"].to_numpy().astype(np.float32)
+    q, i = _rows(table["q"], queries), _rows(table["i"], images)
+    if q is None or i is None or not np.isfinite(score).all():
+        return None
+    return q, i, score, np.arange(1, len(q) + 1)
+
+
+def _rows(column: pa.ChunkedArray, names: _Names) -> Int64[np.ndarray, "hit"] | None:
+    """Row numbers of a column of ids; None where one is unknown."""
+    if not column.num_chunks:
+        return None
+    listed = column.chunk(0).dictionary.to_pylist()
+    if not names.closed:
+        names.rows.update((name, row) for row, name in enumerate(listed))
+    rows = np.array([names.rows.get(name, -1) for name in listed], np.int64)
+    found = rows[np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])]
+    return None if (found < 0).any() else found
 
 
 def _columns(
@@ -99,6 +166,12 @@ def _columns(
         _scores(path, score, lines),
         np.array(lines, np.int64),
     )
+
+
+def _in_order(q: Int64[np.ndarray, "hit"], score: Float32[np.ndarray, "hit"]) -> bool:
+    """Whether sorting would change nothing, as in a file that imgbench wrote: no ties, best first."""
+    later = np.diff(q)
+    return bool(((later > 0) | ((later == 0) & (np.diff(score) < 0))).all())
 
 
 def _scores(path: Path, values: list[float], lines: list[int]) -> Float32[np.ndarray, "hit"]:
