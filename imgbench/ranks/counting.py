@@ -6,7 +6,6 @@ settles it (`imgbench.index.searching`): products summed in float64, rounded to 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -14,12 +13,11 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
-from imgbench import environment
+from imgbench import products
 
 IMAGES, QUERIES = 2048, 512
 """Images and queries multiplied at once, 4 MiB of scores a thread, however many threads there are."""
 
-_ROUNDING = 1e-5  # float32 products differ by 3e-7 on unit vectors (measured); this is far above it
 _CACHED = 2**18  # float64 numbers summed at once
 _FEW = 4  # relevant images up to which comparing a row with each of them is faster than sorting it
 
@@ -79,6 +77,7 @@ class Counting:
         depth: int,
     ) -> None:
         self._vectors, self._queries, self._pairs = vectors, queries, pairs
+        self._kernel: products.Kernel = products.by_numpy
         self._pool = np.flatnonzero(pooled)
         self._order = np.concatenate([self._pool, np.flatnonzero(~pooled)])
         self._place = np.empty_like(self._order)
@@ -97,9 +96,12 @@ class Counting:
             for start, end in pairwise((0, *ends))
             for at in range(start, end, IMAGES)
         ]
-        parts = [slice(at, at + QUERIES) for at in range(0, len(self._queries), QUERIES)]
+        asked = len(self._queries)
+        # As many parts for each thread: all of them wait for the last one of a block of images.
+        parts = products.shares(asked, min(asked, threads * -(-asked // (threads * QUERIES))))
         # BLAS alone would leave the comparing to one thread.
-        with environment.threads(1), ThreadPoolExecutor(threads) as workers:
+        with products.workers(threads) as workers:
+            self._kernel = products.fastest() or products.by_numpy
             for start, stop in spans:
                 rows = self._order[start:stop]
                 block = np.ascontiguousarray(self._vectors[_span(rows)], dtype=np.float32)
@@ -122,7 +124,7 @@ class Counting:
         *,
         drawn: bool,
     ) -> None:
-        S = self._queries[part] @ block.T
+        S = self._kernel(self._queries[part])(block)
         own = own[slice(*np.searchsorted(self._pairs.query[own], [part.start, part.start + len(S)]))]
         # A query's own relevant images are no distractors.
         S[self._pairs.query[own] - part.start, self._place[self._pairs.image[own]] - start] = -np.inf
@@ -130,11 +132,11 @@ class Counting:
         counts = self.pool if drawn else self.fixed
         counts[here] += self._above(S, rows, here, part.start)
         if drawn:
-            _keep(S, rows, self.scores[part], self.rows[part])
+            products.keep(S, rows, self.scores[part], self.rows[part])
 
     def _above(self, S: Block, rows: Rows, here: slice, start: int) -> Rows:
         scores = self._pairs.scores[here]
-        low, high = scores - np.float32(_ROUNDING), scores + np.float32(_ROUNDING)
+        low, high = scores - np.float32(products.ROUNDING), scores + np.float32(products.ROUNDING)
         query = self._pairs.query[here] - start
         above, near = _counts(S, query, low, high)
         for pair in np.array_split(np.flatnonzero(near), max(1, int((near > 0).sum()) // QUERIES)):
@@ -169,8 +171,8 @@ def _counts(
         if len(pair):
             lines = S if len(pair) == len(S) else S[query[pair]]
             above[pair], reach[pair] = (
-                _row_sums(lines > high[pair, None]),
-                _row_sums(lines >= low[pair, None]),
+                products.row_sums(lines > high[pair, None]),
+                products.row_sums(lines >= low[pair, None]),
             )
     for row in np.flatnonzero(sizes > _FEW):
         pair = slice(*np.searchsorted(query, [row, row + 1]))
@@ -178,31 +180,3 @@ def _counts(
         above[pair] = len(line) - np.searchsorted(line, high[pair], side="right")
         reach[pair] = len(line) - np.searchsorted(line, low[pair], side="left")
     return above, reach - above
-
-
-def _row_sums(mask: Bool[np.ndarray, "row column"]) -> Int64[np.ndarray, "row"]:
-    # Eight times less to add than a sum over bytes.
-    return np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
-
-
-def _keep(
-    S: Block, rows: Rows, scores: Float32[np.ndarray, "query depth"], kept: Int64[np.ndarray, "query depth"]
-) -> None:
-    """Puts the best of a block among the best so far, in place and in no order."""
-    depth = scores.shape[1]
-    better = scores.min(axis=1, keepdims=True) < S
-    counts = _row_sums(better)
-    most = int(counts.max(initial=0))
-    if not most:
-        return
-    if most < S.shape[1] // 2:
-        line, column = np.nonzero(better)
-        at = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
-        new = np.full((len(S), most), -np.inf, dtype=np.float32)
-        which = np.full((len(S), most), -1)
-        new[line, at], which[line, at] = S[line, column], rows[column]
-    else:
-        new, which = S, np.where(np.isneginf(S), -1, rows)
-    every, where = np.concatenate([scores, new], axis=1), np.concatenate([kept, which], axis=1)
-    best = np.argpartition(-every, depth - 1, axis=1)[:, :depth]
-    scores[:], kept[:] = np.take_along_axis(every, best, 1), np.take_along_axis(where, best, 1)
