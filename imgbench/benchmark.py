@@ -23,6 +23,7 @@ from imgbench.evaluator import DEFAULT_MEASURES, Evaluator
 from imgbench.extras import Extras
 from imgbench.grids import default_indexes
 from imgbench.index import Index, IndexSpec, compile_options
+from imgbench.loads import Loads
 from imgbench.outcome import Outcome
 from imgbench.points import Points, Protocol, measure
 from imgbench.progress import Say, telling
@@ -59,6 +60,9 @@ def benchmark(
     strata: Labels | str | Path | None = None,
     funnel: bool = False,
     curve: bool = False,
+    clients: Sequence[int] = (),
+    batches: Sequence[int | str] = (),
+    client_threads: int = 1,
     seed: int = 0,
     protocol: Protocol | None = None,
     cache: str | Path = CACHE,
@@ -66,9 +70,10 @@ def benchmark(
 ) -> Report:
     """Retrieval quality beside speed, build time and size, for exact search and every operating point.
 
-    `corpus` is a Corpus or what Corpus.load takes; `encoders` one encoder or several, whose embeddings are
-    kept in the folder `cache`. Vectors that exist already come as
-    {"name": (images, queries)}, and judgements alone (Qrels, or a dict of dicts) are corpus enough for them.
+    `corpus` is a Corpus or what Corpus.load takes; `encoders` one encoder or several. Vectors that exist
+    already come as {"name": (images, queries)}, and judgements alone (Qrels, or a dict of dicts) are corpus
+    enough for them. Embeddings and indexes are kept in the folder `cache` (None keeps nothing), so that a
+    second run encodes and builds nothing anew; every search is timed again.
 
     `indexes` are specifications such as "IVF256,Flat?nprobe=1,4,16"; exact search ("Flat") is always there
     and is what the others are compared with. `margin` is the loss that would be acceptable, in units of the
@@ -81,6 +86,9 @@ def benchmark(
     steps (float32, stored precision, transform, quantiser, search), which takes an exhaustive search for each
     step, and float32 embeddings. `curve` adds what exact search would score in smaller corpora, in closed
     form, and in larger ones, by a model that says how wrong it is; it takes one more exact search.
+    `clients`, such as (1, 2, 4), adds queries per second and latency of every point with so many clients at
+    once, each on `client_threads` threads; `batches`, such as (1, 32, 512, "all"), adds queries per second by
+    the size of a batch. Both take about half a second for each number and point.
 
     Names, grids and sizes are checked before the first image is read: InputError for unknown encoders,
     indexes, measures and search parameters, and for more lists or hits than images; a margin beyond the score
@@ -93,6 +101,7 @@ def benchmark(
     >>> [point["key"] for point in report.results["points"]]
     ['Flat', 'IVF4,Flat?nprobe=1', 'IVF4,Flat?nprobe=4']
     """
+    loads = Loads(clients=clients, batches=batches, client_threads=client_threads)
     with stopwatch.stage("read the corpus"):
         subject = Subject.of(
             corpus, encoders, measures=measures, cache=cache, progress=progress, whole=funnel
@@ -109,8 +118,10 @@ def benchmark(
         ways,
         funnel,
         curve,
+        loads,
         seed,
         protocol or Protocol(),
+        cache,
         _command(),
     )
     with stopwatch.stage("check the plan"):
@@ -145,8 +156,10 @@ class _Task:
     strata: tuple[Strata, ...]
     funnel: bool
     curve: bool
+    loads: Loads
     seed: int
     protocol: Protocol
+    cache: str | Path | None
     command: str
 
     def check(self, dims: Iterable[int]) -> None:
@@ -177,6 +190,7 @@ class _Task:
             protocol=self.protocol, say=tell,
             # A margin that no loss could reach is refused now, and not after all the work.
             exact=lambda run: self.judge.absolute(self.margins, self.judge.matrix(run)),
+            cache=self.cache,
         )  # fmt: skip
         beside: list[Extras] = []
         if self.funnel:
@@ -186,6 +200,11 @@ class _Task:
             with stopwatch.stage("corpus sizes"):
                 beside.append(
                     extras.curve(space, self.judge, confidence=self.confidence, seed=self.seed, say=tell)
+                )
+        if self.loads:
+            with stopwatch.stage("loads"), stopwatch.faiss():  # in threads of their own
+                beside.append(
+                    extras.loads(space, points, self.loads, self.protocol, k, seed=self.seed, say=tell)
                 )
         return _Measured(space, points, tuple(beside))
 
@@ -202,9 +221,12 @@ class _Task:
         spaces = {each.space.about["name"]: each.points for each in measured}
         beside = [(each.space.about["name"], extra) for each in measured for extra in each.beside]
         steps = {name: extra.steps for name, extra in beside if extra.steps}
-        outcome = Outcome(self.judge, spaces, self.margins, self.confidence, self.seed, self.strata, steps)
+        loads = {name: extra.loads for name, extra in beside if extra.loads}
+        outcome = Outcome(
+            self.judge, spaces, self.margins, self.confidence, self.seed, self.strata, steps, loads
+        )
         found = [str(notice) for each in measured for notice in each.space.notices if notice.count]
-        found += [*outcome.notes(), *(note for _, extra in beside for note in extra.notes)]
+        found += dict.fromkeys([*outcome.notes(), *(note for _, extra in beside for note in extra.notes)])
         provable = {"floor": plan.floor, "typical": plan.typical, "told": str(plan)}
         results = {
             "schema": SCHEMA,
@@ -218,13 +240,14 @@ class _Task:
             "encoder_differences": outcome.encoder_differences(),
             "strata": outcome.parts(),
             "distractor_curves": {name: extra.curve for name, extra in beside if extra.curve},
-            "environment": self._environment(),
+            "environment": self._environment(min(points.build_threads for points in spaces.values())),
             "baseline_drift": {name: points.drift for name, points in spaces.items()},
         }
         return results, outcome
 
-    def _environment(self) -> dict[str, Any]:
-        threads = {"latency": 1, "throughput": self.protocol.threads, "build": self.protocol.threads}
+    def _environment(self, build: int) -> dict[str, Any]:
+        threads = {"latency": 1, "throughput": self.protocol.threads, "build": build}  # build as read back
+        threads |= {"client": self.loads.client_threads} if self.loads.clients else {}
         return {
             **environment.describe(),
             "faiss_compile_options": compile_options(),

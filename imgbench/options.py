@@ -24,6 +24,7 @@ _WANTED: dict[Any, str] = {
     bool: "true or false",
     list[str]: "a text or a list of texts",
 }
+_LISTS = ("clients", "batches")  # whole numbers, or a text with commas between them as on the command line
 _MARGIN = "margin"  # a number or a text such as "1%", for all measures or in a table by measure
 
 
@@ -46,6 +47,8 @@ def read(path: Path, kinds: Mapping[str, Any], command: str = "imgbench run") ->
 
 
 def _typed(name: str, value: Any, kind: Any, path: Path, command: str) -> Any:  # noqa: ANN401  TOML's values
+    if name in _LISTS and not isinstance(value, str):
+        return _joined(name, value if isinstance(value, list) else [value], path, command)
     values: list[Any] = [value]
     if kind == list[str]:
         value = values = value if isinstance(value, list) else [value]
@@ -56,6 +59,13 @@ def _typed(name: str, value: Any, kind: Any, path: Path, command: str) -> Any:  
         wanted = 'a number, "1%", or a table of them by measure' if name == _MARGIN else _WANTED[kind]
         raise InputError(f"{name} in {path} is {value!r}.", f"Wanted {wanted}.", f"See '{command} --help'.")
     return Path(str(value)) if kind is Path else value
+
+
+def _joined(name: str, values: list[Any], path: Path, command: str) -> str:
+    if not all(_fits(each, int) or _fits(each, str) for each in values):
+        wanted = 'Wanted whole numbers, such as [1, 2, 4] or "1,2,4".'
+        raise InputError(f"{name} in {path} is {values!r}.", wanted, f"See '{command} --help'.")
+    return ",".join(map(str, values))
 
 
 def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401  a type, or list[str]

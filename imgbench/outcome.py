@@ -43,6 +43,11 @@ class Outcome:
     steps: Mapping[str, Mapping[str, Steps]] = field(default_factory=dict[str, Mapping[str, Steps]])
     """By space and point, the runs of its funnel."""
 
+    loads: Mapping[str, Mapping[str, dict[str, Any]]] = field(
+        default_factory=dict[str, Mapping[str, dict[str, Any]]]
+    )
+    """By space and point, `concurrency` and `batches` as results.json has them."""
+
     @cached_property
     def named(self) -> list[tuple[str, Point]]:
         """Every point with the name of its space."""
@@ -102,6 +107,7 @@ class Outcome:
                 **self._overlap(number),
                 **funnels.get((name, point.key), {}),
                 **_costs(point),
+                **self.loads.get(name, {}).get(point.key, {}),
             }
             for number, (name, point) in enumerate(self.named)
         ]
@@ -288,4 +294,5 @@ def _costs(point: Point) -> dict[str, Any]:
         "index_bytes": point.index.bytes,
         "bytes_per_image": point.index.bytes_per_image,
         "distance_computations_per_query": point.distances,
+        "cached": point.cached,
     }

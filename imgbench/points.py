@@ -70,12 +70,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Points:
-    """All points of one vector space, exact search first, and by how much exact search slowed down
-    meanwhile.
+    """All points of one vector space, exact search first, by how much exact search slowed down meanwhile,
+    and the threads that were read back around building.
     """
 
     points: tuple[Point, ...]
     drift: float
+    build_threads: int
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def measure(
     any index is built.
     """
     rows = queries.float32()
-    with environment.threads(protocol.threads):
+    with environment.threads(protocol.threads) as build_threads:
         searched = _search_all(
             specs, Shelf(images, cache), queries, k=k, seed=seed, protocol=protocol, say=say, exact=exact
         )
@@ -122,7 +123,7 @@ def measure(
             seeds = range(seed + 1, seed + builds)
             again = _again(specs[1:], images, queries, k=k, seeds=seeds, cache=cache, say=say)
         points = tuple(replace(point, again=tuple(again.get(point.key, ()))) for point in points)
-    return Points(points, drift)
+    return Points(points, drift, build_threads)
 
 
 def _timed(

@@ -141,12 +141,13 @@ class TestNotes:
 
     def test_other_threads_than_were_asked_for_are_a_warning(self, report):
         def change(results):
-            results["environment"]["threads"] = {"latency": 1, "throughput": 8, "build": 8, "client": 2}
+            results["environment"]["threads"] = {"latency": 1, "throughput": 8, "build": 3, "client": 2}
 
         said = " ".join(changed(report, change).table("text").split())
         assert (
             "Warning: throughput ran on 2 threads where 8 were asked for, "
-            "client ran on 1 thread where 2 were asked for. OMP_THREAD_LIMIT may hold them back."
+            "client ran on 1 thread where 2 were asked for, build ran on 3 threads where 8 were asked for. "
+            "OMP_THREAD_LIMIT may hold them back."
         ) in said
 
 

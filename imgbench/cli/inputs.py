@@ -47,11 +47,20 @@ TrustRemoteCode = Annotated[
     bool | None,
     typer.Option("--trust-remote-code", help="Run Python code that a model brings; needs a pinned revision."),
 ]
-Cache = Annotated[str | None, typer.Option(help="Where embeddings are kept. [default: ~/.cache/imgbench]")]
+Cache = Annotated[
+    str | None, typer.Option(help="Where embeddings and indexes are kept. [default: ~/.cache/imgbench]")
+]
 Confidence = Annotated[float | None, typer.Option(help="Of all intervals. [default: 0.95]")]
 Seed = Annotated[int | None, typer.Option(help="Of training, timing orders and intervals. [default: 0]")]
 Threads = Annotated[int | None, typer.Option(help="For building and for throughput. [default: all cores]")]
 LatencyCalls = Annotated[int | None, typer.Option(help="Timed single queries a point. [default: 1000]")]
+Clients = Annotated[
+    str | None, typer.Option(help="Time every point with so many clients at once, such as 1,2,4.")
+]
+Batches = Annotated[
+    str | None, typer.Option(help="Time every point with batches of so many queries, such as 1,32,all.")
+]
+ClientThreads = Annotated[int | None, typer.Option(help="Of each client. [default: 1]")]
 Quiet = Annotated[bool | None, typer.Option("--quiet", help="No progress on standard error.")]
 
 
@@ -69,6 +78,20 @@ def protocol(options: dict[str, Any]) -> Protocol:
     from imgbench.points import Protocol
 
     return Protocol(**{name: options[name] for name in ("threads", "latency_calls") if name in options})
+
+
+def loads(options: dict[str, Any]) -> dict[str, list[int | str]]:
+    """`clients` and `batches`, as far as they were given: numbers between commas.
+
+    >>> loads({"clients": "1, 2", "batches": "32,all"})
+    {'clients': [1, 2], 'batches': [32, 'all']}
+    """
+    found = {name: options[name] for name in ("clients", "batches") if options.get(name)}
+    return {name: [_number(part.strip()) for part in text.split(",")] for name, text in found.items()}
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def subject(options: dict[str, Any]) -> tuple[Any, Any]:

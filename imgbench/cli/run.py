@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from imgbench.report import Report
 
 _SETTINGS = (
-    "index", "measure", "margin", "builds", "strata", "funnel", "curve", "k", "confidence", "seed", "cache",
+    "index", "measure", "margin", "builds", "strata", "funnel", "curve", "client_threads", "k", "confidence",
+    "seed", "cache",
 )  # fmt: skip
 
 
@@ -55,6 +56,9 @@ def run(  # noqa: PLR0917  typer's options
     profile: Annotated[
         bool | None, typer.Option("--profile", help="Print where the time went, stage by stage.")
     ] = None,
+    clients: inputs.Clients = None,
+    batches: inputs.Batches = None,
+    client_threads: inputs.ClientThreads = None,
     images: inputs.Images = None,
     queries: inputs.Queries = None,
     qrels: inputs.Judgements = None,
@@ -86,7 +90,9 @@ def run(  # noqa: PLR0917  typer's options
         with stopwatch.running() as watch:
             _run(options)
     except KeyboardInterrupt:
-        say("imgbench: interrupted. Finished embeddings are kept: the same command goes on from there.")
+        say(
+            "imgbench: interrupted. What was embedded and built is kept: the same command goes on from there."
+        )
         raise typer.Exit(INTERRUPTED) from None
     if options.get("profile"):
         from imgbench.report.profile import profile as told
@@ -112,6 +118,7 @@ def _benchmark(options: dict[str, Any]) -> Report:
     progress = not options.get("quiet", False) and sys.stderr.isatty()
     names = {"index": "indexes", "measure": "measures"}
     settings = {names.get(name, name): options[name] for name in _SETTINGS if name in options}
+    settings |= inputs.loads(options)
     with stopwatch.stage("load encoders or vectors"):
         corpus, encoders = inputs.subject(options)
     return benchmark(corpus, encoders, protocol=inputs.protocol(options), progress=progress, **settings)

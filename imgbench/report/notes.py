@@ -170,7 +170,9 @@ def _threads(results: Results) -> list[str]:
         "latency": {point["latency_ms"]["threads"] for point in results["points"]},
         "throughput": {point["throughput_qps"]["threads"] for point in results["points"]},
         "client": {count for load in _all_loads(results) for count in load["threads"]},
+        "build": {asked["build"]} if "build" in asked else set(),
     }
+    asked = asked | {"build": asked["throughput"]} if "throughput" in asked else asked
     wrong = [
         f"{name} ran on {readable.count(count, 'thread')} where {asked[name]} were asked for"
         for name, counts in used.items()
