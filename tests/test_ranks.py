@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from imgbench import products
 from imgbench.embeddings import Embeddings
 from imgbench.errors import InputError
 from imgbench.index import Index
@@ -147,6 +148,7 @@ def test_memory_is_bounded_by_the_blocks(monkeypatch):
     images, queries = embeddings("i", rng.standard_normal((20_000, 8))), embeddings("q", np.eye(400, 8) + 0.1)
     judged = Qrels.from_dict({name: {f"i{row}": 1} for row, name in enumerate(queries.ids)})
     monkeypatch.setattr(counting, "QUERIES", 100)
+    products.fastest()  # tried once in a process, with a few MB of its own
     tracemalloc.start()
     relevant_ranks(images, queries, judged, depth=4, threads=1)
     _, peak = tracemalloc.get_traced_memory()
