@@ -25,6 +25,17 @@ def saved(tmp_path):
     return path, index
 
 
+def test_a_place_that_cannot_be_written_to_is_named(saved, tmp_path):
+    (tmp_path / "file").write_text("here", encoding="utf-8")
+    path = tmp_path / "file" / "flat.index"
+    with pytest.raises(InputError) as error:
+        saved[1].save(path)
+    words = str(error.value)
+    assert words.startswith(f"{path} cannot be written (")
+    assert words.endswith("). An index is saved as a file. Choose another place.")
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["file", "new"]
+
+
 def test_the_sidecar_says_what_it_is(saved):
     path, index = saved
     record = json.loads((path.parent / "x.index.json").read_text())

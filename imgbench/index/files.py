@@ -40,8 +40,13 @@ def write(path: Path, index: FaissIndex, ids: Sequence[str], facts: dict[str, ob
             "An index is saved as a file.",
             f"Name one, such as {path / 'flat.index'}.",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary(path) as file:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        except OSError as error:
+            came = f"{path} cannot be written ({error.strerror})."
+            raise InputError(came, "An index is saved as a file.", "Choose another place.") from error
         faiss.write_index(index, str(file))
         record = {
             "schema": SCHEMA,
@@ -131,7 +136,8 @@ def _temporary(path: Path) -> Generator[Path]:
     try:
         yield name
     finally:
-        name.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):  # below a file there is nothing to remove
+            name.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:
