@@ -29,12 +29,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
 
-from imgbench import environment
+from imgbench import environment, stopwatch
 from imgbench.encoders import checks, identity
 from imgbench.encoders import images as decoding
 from imgbench.errors import InputError
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 # Those that decode, resize, tokenise and compute: another version may give other vectors.
 LIBRARIES = ("pillow", "torch", "torchvision", "open_clip_torch", "transformers", "timm")
+
+_Item = TypeVar("_Item")
 
 BOTH_SIDES: frozenset[str] = frozenset({"image", "text"})
 
@@ -205,9 +207,13 @@ class Encoder(ABC):
         parts: list[np.ndarray] = []
         positions: list[int] = []
         failures: list[tuple[int, decoding.Failure]] = []
-        for batch in self._batches(images, failures, progress=progress, stop=stop):
-            parts.append(self._unit(self._images([item for _, item in batch]), rows=len(batch)))
-            positions.extend(position for position, _ in batch)
+        encoded = (
+            (self._images([item for _, item in batch]), [position for position, _ in batch])
+            for batch in self._batches(images, failures, progress=progress, stop=stop)
+        )
+        for rows, places in _one_behind(encoded):
+            parts.append(self._unit(rows, rows=len(places)))
+            positions.extend(places)
         return self._stacked(parts), positions, failures
 
     def _batches(
@@ -221,12 +227,21 @@ class Encoder(ABC):
         """(position, prepared image) in batches, decoded ahead; `failures` is filled on the way."""
         self._need("image")
         checks.check_sequence(images, "images", (str, bytes, Path))
-        size, workers = self._batch_size(), min(32, environment.cores() + 1)
+        size, workers = self._image_batch_size(), min(32, environment.cores() + 1)
         source = decoding.prepared(images, self._prepare, ahead=2 * size + workers, workers=workers)
-        with contextlib.closing(source) as items, self._bar("images", len(images), progress) as bar:
+        with (
+            contextlib.closing(source) as items,
+            self._bar("images", len(images), progress) as bar,
+            stopwatch.stage("encode", unit="images") as spent,
+        ):
             readable = _readable(enumerate(items), failures, stop=stop)
-            while batch := list(itertools.islice(readable, size)):
+            while True:
+                with spent.waiting():
+                    batch = list(itertools.islice(readable, size))
+                if not batch:
+                    break
                 yield batch
+                spent.items += len(batch)
                 bar.update(batch[-1][0] + 1 - bar.n)
             bar.update(0 if stop and failures else len(images) - bar.n)
 
@@ -264,6 +279,9 @@ class Encoder(ABC):
             )
         return self.batch_size
 
+    def _image_batch_size(self) -> int:
+        return self._batch_size()
+
     def _need(self, side: str) -> None:
         if side not in self.sides:
             raise checks.no_side(self.name, side)
@@ -272,6 +290,13 @@ class Encoder(ABC):
         from tqdm.auto import tqdm  # a terminal's bar or a notebook's, on standard error
 
         return tqdm(total=total, desc=f"{self.name}: {what}", unit=what[:-1], disable=not progress)
+
+
+def _one_behind(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Each item when the next has been made: a GPU computes the one while the other is handed to it."""
+    for first, _ in itertools.pairwise(itertools.chain(items, (None,))):
+        if first is not None:
+            yield first
 
 
 def _readable(

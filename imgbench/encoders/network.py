@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from imgbench.encoders import weights
+from imgbench.encoders import batching, weights
 from imgbench.encoders.base import Encoder
 from imgbench.types import Precision
 
@@ -32,9 +32,24 @@ class NetworkEncoder(Encoder):
         kind = device.partition(":")[0]
         self.name, self.device, self.precision = name, device, precision
         self.batch_size = batch_size or self.batch_sizes.get(kind, self.batch_sizes["cpu"])
+        self._may_grow = kind == "cuda" and batch_size is None
         self._described = identity
         self._dtype = weights.torch_dtype(precision)
         self._model = weights.placed(network, device=device, precision=precision)
+
+    def _image_batch_size(self) -> int:
+        """On a GPU, unless the user chose, the smallest batch that reaches its speed: measured once."""
+        if self._may_grow:
+            self._may_grow = False
+            self.batch_size = batching.fastest(self._rate, start=self.batch_size)
+        return self._batch_size()
+
+    def _rate(self, count: int) -> float:
+        """Images a second of the forward pass alone, in batches of `count`."""
+        from PIL import Image
+
+        blank = [self._prepare(Image.new("RGB", (224, 224)))] * count
+        return count / batching.cuda_seconds(lambda: self._images(blank), self.device)
 
     def _identity(self) -> dict[str, object]:
         return {"family": self.family, **self._described}

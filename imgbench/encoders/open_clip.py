@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from imgbench.encoders import towers, weights
 from imgbench.encoders.activation import check_folder, check_tag
 from imgbench.encoders.families import fetching
+from imgbench.encoders.pixels import PixelEncoder
 from imgbench.encoders.texts import TokenEncoder, Tokens
 from imgbench.errors import InputError, unknown
 from imgbench.types import Precision
@@ -39,11 +40,11 @@ CHECKPOINTS = (
 )
 
 
-class OpenClipEncoder(TokenEncoder):
+class OpenClipEncoder(TokenEncoder, PixelEncoder):
     """A CLIP of open_clip, its preprocessing and tokenizer: by `Encoder.load` or `from_parts`."""
 
     family = "open_clip"
-    batch_sizes: ClassVar = {"cpu": 32, "cuda": 256}
+    batch_sizes: ClassVar = {"cpu": 16, "cuda": 256}
 
     def __init__(
         self,
@@ -55,8 +56,9 @@ class OpenClipEncoder(TokenEncoder):
         **placement: Any,
     ) -> None:
         self._hold(model, identity=identity, **placement)
-        self._preprocess, self._tokenizer = preprocess, tokenizer
-        self._settle(towers.shortcut(model))
+        self._see(preprocess)
+        self._tokenizer = tokenizer
+        self._settle(towers.shortcut(self._model))
 
     @classmethod
     def from_parts(
@@ -93,15 +95,11 @@ class OpenClipEncoder(TokenEncoder):
             batch_size=batch_size,
         )
 
-    def _prepare(self, image: Image) -> torch.Tensor:
-        return self._preprocess(image)
-
     def _images(self, images: list[torch.Tensor]) -> torch.Tensor:
         import torch
 
         with torch.inference_mode():
-            pixels = torch.stack(images).to(device=self.device, dtype=self._dtype)
-            return self._model.encode_image(pixels).float()
+            return self._model.encode_image(self._batch(images)).float()
 
     def _tokens(self, texts: list[str]) -> Tokens:
         return {"text": self._tokenizer(texts).cpu()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,17 +19,14 @@ from jaxtyping import Float32
 from imgbench.encoders import weights
 from imgbench.encoders.families import fetching
 from imgbench.encoders.images import Failure
-from imgbench.encoders.network import NetworkEncoder
+from imgbench.encoders.pixels import PixelEncoder
 from imgbench.errors import InputError, unknown
 from imgbench.types import ImageInput, Precision
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SEED = 0
 
 
-class TimmEncoder(NetworkEncoder):
+class TimmEncoder(PixelEncoder):
     """An image model of timm with its own preprocessing."""
 
     family = "timm"
@@ -46,7 +43,7 @@ class TimmEncoder(NetworkEncoder):
         import timm
 
         config = timm.data.resolve_model_data_config(model)
-        self._preprocess = timm.data.create_transform(**config, is_training=False)
+        self._see(timm.data.create_transform(**config, is_training=False))
         self._hold(model, identity={**identity, "preprocess": config}, **placement)
         self.dim = int(self._images([self._blank(config)]).shape[1])
 
@@ -80,20 +77,17 @@ class TimmEncoder(NetworkEncoder):
         failures: list[tuple[int, Failure]] = []
         for batch in self._batches(images, failures, progress=progress, stop=True):
             with torch.inference_mode():
-                logits = self._model(self._stack([item for _, item in batch])).float()
+                logits = self._model(self._batch([item for _, item in batch])).float()
             parts.append(logits.softmax(dim=1).cpu().numpy())
         if failures:
             raise failures[0][1].error()
         return np.concatenate(parts) if parts else np.empty((0, self._model.num_classes), np.float32)
 
-    def _prepare(self, image: Image) -> Any:
-        return self._preprocess(image)
-
     def _images(self, images: list[Any]) -> Any:
         import torch
 
         with torch.inference_mode():
-            features = self._model.forward_features(self._stack(images))
+            features = self._model.forward_features(self._batch(images))
             return self._model.forward_head(features, pre_logits=True).float()
 
     def _stack(self, images: list[Any]) -> Any:

@@ -55,9 +55,16 @@ def torch_dtype(precision: Precision) -> Any:
 
 
 def placed(model: Any, *, device: str, precision: Precision) -> Any:
-    """The model in evaluation mode on its device, all of it in one precision.
+    """The model in evaluation mode on its device, all of it in one precision; on a CPU a twin, packed for it.
 
     Weights are cast instead of running under autocast: on a CPU, bf16 weights are about four times faster
     than fp32 and than autocast, whose copies cost what the arithmetic saves.
     """
-    return model.to(device=device, dtype=torch_dtype(precision)).eval().requires_grad_(False)
+    import torch
+
+    from imgbench.encoders.packed import packed
+
+    model = model.to(device=device, dtype=torch_dtype(precision)).eval().requires_grad_(False)
+    if device.startswith("cuda"):
+        return model.to(memory_format=torch.channels_last)
+    return packed(model)

@@ -1,0 +1,109 @@
+"""Preprocessing that ends as torchvision's does, in a normalised tensor, with that end done in batches.
+
+Threads resize and crop with Pillow, as the transforms say, and hand over 8 bits a value: a quarter of what
+would otherwise be normalised image by image, kept waiting and copied to a GPU. The values are the same.
+"""
+
+# ruff: noqa: ANN401  transforms of libraries without types
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imgbench.encoders.network import NetworkEncoder
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+_SIZES = (97, 61), (300, 200), (33, 150)  # width and height of the images that are compared
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """A list of transforms parted in two: what happens to the image, and how its values are normalised."""
+
+    steps: tuple[Callable[[Image], Image], ...]
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    @classmethod
+    def of(cls, transform: Any) -> Pixels | None:
+        """The two parts of `transform`; None if it has no such end, or if together they gave other values.
+
+        >>> from torchvision.transforms import CenterCrop, Compose, Normalize, ToTensor
+        >>> Pixels.of(Compose([CenterCrop(8), ToTensor(), Normalize([0.5] * 3, [0.25] * 3)])).steps
+        (CenterCrop(size=(8, 8)),)
+        >>> Pixels.of(ToTensor()) is None
+        True
+        """
+        import torch
+        from torchvision.transforms import Normalize
+
+        steps: Sequence[Any] = getattr(transform, "transforms", ())
+        if not steps or not isinstance(steps[-1], Normalize):
+            return None
+        mean, std = (
+            torch.as_tensor(each, dtype=torch.float32).view(-1, 1, 1)
+            for each in (steps[-1].mean, steps[-1].std)
+        )
+        found = cls(tuple(steps[:-2]), mean, std)
+        return found if found._agrees(transform) else None
+
+    def __call__(self, image: Image) -> torch.Tensor:
+        """An RGB image as 8-bit values (channel, height, width)."""
+        import torch
+
+        return torch.from_numpy(np.array(self._sized(image))).permute(2, 0, 1)
+
+    def normalised(self, values: torch.Tensor) -> torch.Tensor:
+        """8-bit values (image, channel, height, width) as float32, on their device."""
+        scaled = values.float().div_(255)
+        return scaled.sub_(self.mean.to(scaled.device)).div_(self.std.to(scaled.device))
+
+    def _sized(self, image: Image) -> Image:
+        for step in self.steps:
+            image = step(image)
+        return image
+
+    def _agrees(self, transform: Callable[[Image], Any]) -> bool:
+        from PIL import Image
+
+        rng = np.random.default_rng(0)
+        for width, height in _SIZES:
+            image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+            sized: Any = self._sized(image)
+            if not isinstance(sized, Image.Image) or sized.mode != "RGB":
+                return False
+            ours = self.normalised(self(image)[None])[0]
+            theirs = transform(image)
+            if ours.shape != theirs.shape or not bool((ours == theirs).all()):
+                return False
+        return True
+
+
+class PixelEncoder(NetworkEncoder):
+    """A network encoder that is given one tensor of images, prepared by a transform of torchvision's kind."""
+
+    def _see(self, transform: Callable[[Image], torch.Tensor]) -> None:
+        """Prepare images by this transform: an RGB PIL image in, (channel, height, width) out."""
+        self._preprocess, self._pixels = transform, Pixels.of(transform)
+
+    def _prepare(self, image: Image) -> torch.Tensor:
+        return (self._pixels or self._preprocess)(image)
+
+    def _batch(self, images: list[torch.Tensor]) -> torch.Tensor:
+        """The prepared images as one tensor on the device, in the network's precision."""
+        import torch
+
+        # From pinned memory a copy to the GPU goes on while the next images are stacked.
+        pinned = self.device.startswith("cuda")
+        shape = (len(images), *images[0].shape)
+        stacked = torch.empty(shape, dtype=images[0].dtype, pin_memory=pinned)
+        torch.stack(images, out=stacked)
+        batch = stacked.to(self.device, non_blocking=True)
+        return (self._pixels.normalised(batch) if self._pixels else batch).to(self._dtype)
