@@ -43,21 +43,47 @@ def stages(folder: Path) -> dict[str, Any]:
 
 
 def whole(folder: Path) -> dict[str, Any]:
-    """`imgbench run` at the size of a study: what it prints at its end."""
+    """`imgbench run` at the size of a study."""
     printed = run("benchmarks/study_size.py", "--folder", str(folder))
-    return {"rows": [], "printed": printed[printed.rfind("\nwall time") :]}
+    return {"rows": whole_rows(printed), "printed": printed[printed.rfind("\nwall time") :]}
+
+
+def whole_rows(printed: str) -> list[dict[str, Any]]:
+    """The figures of study_size.py that have a target.
+
+    >>> said = "the process: 90.0 s, 3.6 s (4.0%) outside FAISS's own calls, 3.10 times the bare sum of 29 s"
+    >>> [(row["reached"], row["misses"]) for row in whole_rows(said)]
+    [('4.0 % of 90.0 s', False), ('3.10 times', True)]
+    """
+    rows = []
+    pattern = r"^(.+): ([\d.]+) s, .*\(([\d.]+)%\) outside FAISS's own calls, ([\d.]+) times the bare sum"
+    for what, seconds, outside, times in re.findall(pattern, printed, re.MULTILINE):
+        shares = f"{outside} % of {seconds} s", f"{times} times"
+        row = {"what": f"{what}: outside FAISS's own search, train and add calls", "reached": shares[0]}
+        rows.append(row | {"wanted": "at most 5 %", "misses": float(outside) > 5})
+        row = {"what": f"{what}: beside one search a point plus builds", "reached": shares[1]}
+        rows.append(row | {"wanted": "at most 2.5 times", "misses": float(times) > 2.5})
+    return rows
 
 
 def cached(_: Path) -> dict[str, Any]:
     """`imgbench run` twice."""
     printed = run("benchmarks/cached_run.py", "--corpus", "scenes")
+    return {"rows": cached_rows(printed), "printed": printed}
+
+
+def cached_rows(printed: str) -> list[dict[str, Any]]:
+    """The share of cached_run.py, beside its target.
+
+    >>> cached_rows("first run 80.0 s, second run 9.0 s: 11.2%")[0]["misses"]
+    True
+    """
     found = re.search(r"first run ([\d.]+) s, second run ([\d.]+) s: ([\d.]+)%", printed)
     if found is None:
-        raise SystemExit(f"cached_run.py printed no shares:\n{printed}")
+        return []
     first, second, share = map(float, found.groups())
-    row = {"what": "second run of imgbench run, with everything cached, beside the first"}
-    row |= {"reached": f"{share:.1f} % ({second:.1f} s of {first:.1f} s)", "wanted": "under 10 %"}
-    return {"rows": [{**row, "misses": share >= 10}], "printed": printed}
+    row = {"what": "the second run beside the first", "reached": f"{share} % ({second} s of {first} s)"}
+    return [row | {"wanted": "under 10 %", "misses": share >= 10}]
 
 
 def peers(folder: Path) -> dict[str, Any]:

@@ -168,13 +168,13 @@ def advantage(row: Mapping[str, Any]) -> str:
 
 
 def winner(row: Mapping[str, Any]) -> str:
-    """Who is better; nobody where the ranges of the runs meet.
+    """Who is better; nobody where the ranges of the runs meet or a paired interval holds 0 (`even`).
 
     >>> winner({"better": "lower", "ours": [2, 1, 3], "theirs": [4, 3, 5]})
     'neither'
     """
     (_, our_low, our_high), (_, their_low, their_high) = row["ours"], row["theirs"]
-    if our_low <= their_high and their_low <= our_high:
+    if row.get("even") or (our_low <= their_high and their_low <= our_high):
         return "neither"
     return "imgbench" if (our_high < their_low) == (row["better"] == "lower") else "the peer"
 

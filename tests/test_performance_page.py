@@ -97,6 +97,12 @@ def test_who_is_better(page, ours, theirs, better, winner):
     assert page.winner(figure(ours, theirs, better=better)) == winner
 
 
+def test_scores_whose_paired_interval_holds_zero_have_no_winner(page):
+    row = figure([0.925] * 3, [0.942] * 3, unit="", better="higher")
+    assert page.winner(row) == "the peer"
+    assert page.winner(row | {"even": "yes"}) == "neither"
+
+
 def test_a_figure_that_the_peer_wins_is_marked(page):
     rows = [figure([2, 1, 3], [0.5, 0.4, 0.6]), figure([2, 1, 3], [5, 4, 6], figure="score")]
     table, remarks = page.shown({**STAMP, "peers": ["ranx 0.3.21"], "rows": rows})
@@ -140,6 +146,19 @@ def test_the_page_in_the_repository_is_that_of_the_kept_figures(page):
     }
     written = (BENCHMARKS.parent / "docs" / "performance.md").read_text("utf-8")
     assert written == page.page(kept)
+
+
+def test_figures_with_a_target_are_found_in_what_the_scripts_print(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import performance
+
+    printed = "wall\nthe process: 90.0 s, 4.6 s (5.1%) outside FAISS's own calls, 2.40 times the bare sum"
+    outside, times = performance.whole_rows(printed)
+    assert (outside["reached"], outside["misses"]) == ("5.1 % of 90.0 s", True)
+    assert (times["reached"], times["misses"]) == ("2.40 times", False)
+    (row,) = performance.cached_rows("run 1: 80 s\nfirst run 80.0 s, second run 6.0 s: 7.5%\n")
+    assert (row["reached"], row["misses"]) == ("7.5 % (6.0 s of 80.0 s)", False)
+    assert performance.whole_rows("other words") == performance.cached_rows("other words") == []
 
 
 def test_the_last_line_is_what_a_script_says(processes):

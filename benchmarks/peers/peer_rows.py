@@ -10,8 +10,6 @@ from typing import Any
 import peer_inputs
 from peer_processes import OURS, Side, alternate, spread
 
-from imgbench.index import IndexSpec
-
 Runs = Mapping[str, list[dict[str, Any]]]
 
 SCORING = {
@@ -30,7 +28,14 @@ RETRIEVAL = {
     "vectors": "recall@5 both ways of ready vectors, 1,000 and 5,000 x 256",
 }
 BUDGETS = {"10": "asked for 10 ms, its default", "0.05": "asked for 0.05 ms"}
-WHY: dict[tuple[str, str], str] = {}
+WHY: dict[tuple[str, str], str] = {
+    (
+        "autofaiss",
+        "tune",
+    ): "It builds one index and moves one parameter until a query takes the time asked for; "
+    "what is lost it does not ask. imgbench builds some twenty indexes and proves the loss of its choice on "
+    "queries that did not choose it.",
+}
 
 
 def row(
@@ -109,17 +114,11 @@ def autofaiss(python: Path, folder: Path, threads: int, times: int) -> list[dict
         budget: Side(python, "peer_autofaiss.py", (made, str(out / budget), budget)) for budget in BUDGETS
     }
     runs = dict(alternate(sides, times=times, threads=threads))
-    points = {key: _ours(key) for key in runs["imgbench"][-1]["held"]}
     best = runs["imgbench"][-1]["best"]
-    points |= {f"{budget} ms": _theirs(out / budget, runs[budget][-1]["params"]) for budget in BUDGETS}
+    points = {f"{budget} ms": _theirs(out / budget, runs[budget][-1]["params"]) for budget in BUDGETS}
     measuring = {"points": Side(OURS, "ours_points.py", (made, json.dumps(points)))}
     runs |= alternate(measuring, times=times, threads=threads)
     return [line for budget in BUDGETS for line in _budget(runs, budget, best)]
-
-
-def _ours(key: str) -> dict[str, Any]:
-    spec = IndexSpec.parse(key)
-    return {"index": spec.factory, "params": spec.grid[0]}
 
 
 def _theirs(out: Path, params: str) -> dict[str, Any]:
@@ -128,28 +127,21 @@ def _theirs(out: Path, params: str) -> dict[str, Any]:
 
 
 def _budget(runs: Runs, budget: str, best: str) -> list[dict[str, Any]]:
-    """The lines about one budget. Quality stands beside quality at the latency of the peer or below."""
-    figures, theirs = runs["points"][-1]["figures"], f"{budget} ms"
-    held = [key for key in runs["imgbench"][-1]["held"] if figures[f"{key}: ms"] <= figures[f"{theirs}: ms"]]
-    near = max(held or [best], key=lambda key: figures[f"{key}: overlap@10"])
+    """The lines about one budget: what was tuned, then quality at the latency of the peer or below."""
+    measured, theirs, asked = runs["points"][-1], f"{budget} ms", BUDGETS[budget]
+    near, (low, high) = measured["near"][theirs], measured["intervals"][theirs]
+    exact, even = measured["figures"]["Flat: ms"], "yes" if low <= 0 <= high else ""
     versions = row("", "", runs, ("imgbench", budget), ("tune", "tune"))["versions"]
-    asked = BUDGETS[budget]
 
     def line(figure: str, ours: str, key: str, **more: str) -> dict[str, Any]:
         keys = f"{ours}: {key}", f"{theirs}: {key}"
         return row("autofaiss", figure, runs, ("points", "points"), keys, versions=versions, **more)
 
-    milliseconds, score = {"unit": "ms"}, {"unit": "", "better": "higher"}
-    exact = figures["exact: ms"]
+    score = {"unit": "", "better": "higher"}
     return [
         row("autofaiss", f"tune 11,679 x 256, {asked}", runs, ("imgbench", budget), ("tune", "tune")),
-        line(
-            f"one query of the tuned index ({best}; exact search {exact:.3f} ms), {asked}",
-            best,
-            "ms",
-            **milliseconds,
-        ),
-        line(f"nDCG@10 at that latency or below ({near}), {asked}", near, "nDCG@10", **score),
+        line(f"one query ({best}; exact search: {exact:.2g} ms), {asked}", best, "ms", unit="ms"),
+        line(f"nDCG@10 in no more time ({near}), {asked}", near, "nDCG@10", even=even, **score),
         line(f"overlap@10 with exact search, likewise, {asked}", near, "overlap@10", **score),
         line(f"size of that index, {asked}", near, "MB", unit="MB"),
     ]
