@@ -19,7 +19,7 @@ from imgbench.index.spec import Number
 from imgbench.progress import Say
 from imgbench.run import Run
 
-_DRIFT_CALLS = 100  # their median is steady to a few per cent; at 68,154 x 1024 a call takes 20 to 30 ms
+_DRIFT_CALLS = 50  # their median is steady to a few per cent; over 68,154 x 1024 a call takes 11 ms
 _MOST_THREADS = 1024  # OpenMP ends the process where the system refuses it a thread
 
 
@@ -35,7 +35,7 @@ class Protocol:
 
     latency_calls: int = timing.CALLS
     throughput_repeats: int = 3
-    throughput_seconds: float = 3.0
+    throughput_seconds: float = 2.0
     threads: int = field(default_factory=environment.cores)
 
     def __post_init__(self) -> None:

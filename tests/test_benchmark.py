@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytrec_eval
 import imgbench as ib
 from imgbench import Corpus, Embeddings, Encoder, InputError, Qrels, Report, benchmark, extras
 from imgbench.grids import default_indexes
+from imgbench.index import Index, kept
 from imgbench.points import Protocol
 
 QUICK = Protocol(latency_calls=20, throughput_repeats=1, threads=2)
@@ -558,3 +560,35 @@ def test_what_the_corpus_can_prove_is_said_beforehand(corpus: Corpus, capsys: py
     assert "Warning: a margin of 0.005 is hardly ever proven for nDCG@10 here" in " ".join(table.split())
     wide = benchmark(corpus, encoder_of(corpus, 20.0), indexes="SQ8", margin=0.09, cache=None, protocol=QUICK)
     assert "hardly ever" not in wide.table()
+
+
+def test_a_second_run_encodes_and_builds_nothing(corpus: Corpus, tmp_path: Path) -> None:
+    def run() -> Report:
+        model = encoder_of(corpus, 20.0)
+        return benchmark(corpus, model, indexes=INDEXES, builds=2, protocol=QUICK, cache=tmp_path, seed=3)
+
+    first = run()
+    build = mock.Mock(side_effect=Index.build)
+    with mock.patch.object(kept.Index, "build", build), mock.patch.object(Colours, "_images") as encode:
+        second = run()
+    assert [str(call.args[0].name) for call in build.call_args_list] == ["Flat"]
+    encode.assert_not_called()
+    cached = [each.pop("cached") for each in second.results["points"]]
+    assert cached == [False, True, True, True, True]
+    assert [each.pop("cached") for each in first.results["points"]] == [False] * 5
+    assert timeless(second.results) == timeless(first.results)
+    for mine, theirs in zip(second.results["points"], first.results["points"], strict=True):
+        if mine["key"] != "Flat":
+            assert mine["add_seconds"] == theirs["add_seconds"]
+
+
+def test_the_report_says_whose_build_times_are_old(corpus: Corpus, tmp_path: Path) -> None:
+    def told() -> str:
+        return benchmark(
+            corpus, encoder_of(corpus, 20.0), indexes=INDEXES, protocol=QUICK, cache=tmp_path
+        ).table("markdown")
+
+    assert "Read from the cache" not in told()
+    assert (
+        "Read from the cache, with the build times of an earlier run on this machine: IVF8,Flat, HNSW16."
+    ) in told()

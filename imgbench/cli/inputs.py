@@ -11,6 +11,7 @@ import typer
 from imgbench.errors import InputError
 
 if TYPE_CHECKING:
+    from imgbench.encoders.base import Encoder
     from imgbench.points import Protocol
 
 OUT = Path("out")
@@ -117,10 +118,30 @@ def subject(options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _encoders(options: dict[str, Any]) -> Any:  # noqa: ANN401  one encoder or a list, as was asked
-    from imgbench.encoders.base import Encoder
-
     settings = {name: options[name] for name in _OF_ENCODERS if name in options}
     asked = options.get("encoder", "scenes")
     if isinstance(asked, str):
-        return Encoder.load(asked, **settings)
-    return [Encoder.load(spec, **settings) for spec in asked]
+        return _encoder(asked, settings, options)
+    return [_encoder(spec, settings, options) for spec in asked]
+
+
+def remember(encoders: object, options: dict[str, Any]) -> None:
+    """After a run that succeeded, what the next one needs to know of the shipped encoder."""
+    from imgbench.embeddings import CACHE
+    from imgbench.encoders import later
+    from imgbench.encoders.base import Encoder
+
+    plain = not any(name in options for name in _OF_ENCODERS)
+    loaded = isinstance(encoders, Encoder) and not isinstance(encoders, later.Later)
+    if plain and loaded and encoders.name == later.SHIPPED:
+        later.keep(encoders, options.get("cache", CACHE))
+
+
+def _encoder(spec: str, settings: dict[str, Any], options: dict[str, Any]) -> Encoder:
+    from imgbench.embeddings import CACHE
+    from imgbench.encoders import later
+    from imgbench.encoders.base import Encoder
+
+    if spec == later.SHIPPED and not settings:
+        return later.load(options.get("cache", CACHE))
+    return Encoder.load(spec, **settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -101,6 +103,7 @@ def run(  # noqa: PLR0917  typer's options
 
 
 def _run(options: dict[str, Any]) -> None:
+    atexit.register(gc.freeze)  # else Python looks through all objects of torch once more: 1 s at the end
     report = _benchmark(options)
     # The answer comes before the files: a full disk takes only these.
     with stopwatch.stage("print the table"):
@@ -121,4 +124,6 @@ def _benchmark(options: dict[str, Any]) -> Report:
     settings |= inputs.loads(options)
     with stopwatch.stage("load encoders or vectors"):
         corpus, encoders = inputs.subject(options)
-    return benchmark(corpus, encoders, protocol=inputs.protocol(options), progress=progress, **settings)
+    report = benchmark(corpus, encoders, protocol=inputs.protocol(options), progress=progress, **settings)
+    inputs.remember(encoders, options)
+    return report
