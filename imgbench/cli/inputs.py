@@ -131,9 +131,9 @@ def remember(encoders: object, options: dict[str, Any]) -> None:
     from imgbench.encoders import later
     from imgbench.encoders.base import Encoder
 
-    plain = not any(name in options for name in _OF_ENCODERS)
-    loaded = isinstance(encoders, Encoder) and not isinstance(encoders, later.Later)
-    if plain and loaded and encoders.name == later.SHIPPED:
+    if not isinstance(encoders, Encoder) or isinstance(encoders, later.Later):
+        return
+    if encoders.name == later.SHIPPED and not any(name in options for name in _OF_ENCODERS):
         later.keep(encoders, options.get("cache", CACHE))
 
 
