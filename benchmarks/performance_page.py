@@ -87,7 +87,10 @@ def machine(part: Part) -> str:
     versions = [f"{name} {env['packages'][name]}" for name in PACKAGES if name in env["packages"]]
     where = f"{env['cpu']}, {env['cores']} cores, {env['gpu'] or 'no GPU'}"
     said = ", ".join([f"Python {env['python']}", *versions])
-    return f"`{part['command']}`, {day.day} {day:%B %Y}: {where}; {said}."
+    peers = (
+        f" Peers, all on {part['threads']} threads: {'; '.join(part['peers'])}." if "peers" in part else ""
+    )
+    return f"`{part['command']}`, {day.day} {day:%B %Y}: {where}; {said}.{peers}"
 
 
 def shown(part: Part) -> tuple[str, list[str]]:

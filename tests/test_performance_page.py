@@ -54,6 +54,11 @@ def test_a_part_states_its_machine_and_versions(page):
     assert "pandas" not in said
 
 
+def test_the_versions_of_the_peers_are_stated(page):
+    part = {**STAMP, "peers": ["ranx 0.3.21", "torch 2"], "threads": 2, "rows": []}
+    assert page.machine(part).endswith(" Peers, all on 2 threads: ranx 0.3.21; torch 2.")
+
+
 def test_parts_that_were_not_measured_are_named(page):
     missing = page.page({"stages": stages(2.0)}).partition("## Not measured yet")[2]
     assert page.TITLES["peers"] in missing

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import peer_inputs
+from peer_inputs import PHOTOS
 from peer_processes import OURS, Side, alternate, spread
 
 Runs = Mapping[str, list[dict[str, Any]]]
@@ -21,7 +22,7 @@ SCORING = {
     "together": "both: from arrays to scores",
 }
 RETRIEVAL = {
-    "fp32": "128 JPEGs, 640 captions: encode, recall@5 both ways, ViT-B-32 fp32",
+    "fp32": f"{PHOTOS} JPEGs, {5 * PHOTOS} captions: encode, recall@5 both ways, ViT-B-32 fp32",
     "fp32, whole": "the same from the start of the process, fp32",
     "bf16": "likewise in bf16 (the peer: autocast, its default)",
     "bf16, whole": "the same from the start of the process, bf16",
