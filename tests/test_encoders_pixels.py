@@ -108,3 +108,12 @@ def test_an_encoder_gives_the_loops_vectors_with_either_kind_of_transform() -> N
             model, given, open_clip.get_tokenizer("ViT-B-32"), name="tiny", identity={"weights": "made"}
         )
         assert np.abs(encoder.encode_images(images) - loop).max() < 1e-6
+
+
+def test_the_numbers_of_the_normalisation_are_moved_to_a_device_once() -> None:
+    pixels = Pixels.of(TRANSFORMS["CLIP"])
+    assert pixels is not None
+    values = torch.empty((2, 3, 8, 8), dtype=torch.uint8, device="meta")
+    first, _ = (pixels.normalised(values), pixels.normalised(values))
+    assert first.device.type == "meta"
+    assert sorted(str(device) for device in pixels._placed) == ["cpu", "meta"]

@@ -65,6 +65,7 @@ class Encoder(ABC):
     device: str = "cpu"
     batch_size: int = 64
     sides: frozenset[str] = BOTH_SIDES
+    _decodes_meanwhile: bool = True  # while `_images` computes
     _cut_from: int | None = None  # the dimension of the hooks' rows, where it is not `dim`
 
     @staticmethod
@@ -168,6 +169,15 @@ class Encoder(ABC):
         other.dim, other._cut_from = dim, full  # noqa: SLF001  its own class
         return other
 
+    def in_precision(self, precision: Precision | str) -> Encoder:
+        """The same encoder on the same device in another precision: loaded anew, since weights were cast.
+
+        InputError for an encoder that `load` did not make, unless its class overrides this method.
+        """
+        from imgbench.encoders import families
+
+        return families.again(self, precision)
+
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({self.name!r}, dim={self.dim}, precision={str(self.precision)!r}, "
@@ -208,7 +218,7 @@ class Encoder(ABC):
         positions: list[int] = []
         failures: list[tuple[int, decoding.Failure]] = []
         encoded = (
-            (self._images([item for _, item in batch]), [position for position, _ in batch])
+            (self._begun([item for _, item in batch]), [position for position, _ in batch])
             for batch in self._batches(images, failures, progress=progress, stop=stop)
         )
         for rows, places in _one_behind(encoded):
@@ -227,8 +237,10 @@ class Encoder(ABC):
         """(position, prepared image) in batches, decoded ahead; `failures` is filled on the way."""
         self._need("image")
         checks.check_sequence(images, "images", (str, bytes, Path))
-        size, workers = self._image_batch_size(), min(32, environment.cores() + 1)
-        source = decoding.prepared(images, self._prepare, ahead=2 * size + workers, workers=workers)
+        size, workers = self._image_batch_size(len(images)), min(32, environment.cores() + 1)
+        steady = self._decodes_meanwhile
+        ahead = 2 * size + workers if steady else size
+        source = decoding.prepared(images, self._prepare, ahead=ahead, workers=workers, steady=steady)
         with (
             contextlib.closing(source) as items,
             self._bar("images", len(images), progress) as bar,
@@ -279,8 +291,13 @@ class Encoder(ABC):
             )
         return self.batch_size
 
-    def _image_batch_size(self) -> int:
+    def _image_batch_size(self, count: int) -> int:  # noqa: ARG002  a hook
+        """How many of `count` images `_images` is given at once."""
         return self._batch_size()
+
+    def _begun(self, images: list[Any]) -> Any:
+        """What `_images` returns, or what becomes an array of it once a device has computed it."""
+        return self._images(images)
 
     def _need(self, side: str) -> None:
         if side not in self.sides:

@@ -32,20 +32,25 @@ class NetworkEncoder(Encoder):
         kind = device.partition(":")[0]
         self.name, self.device, self.precision = name, device, precision
         self.batch_size = batch_size or self.batch_sizes.get(kind, self.batch_sizes["cpu"])
-        self._may_grow = kind == "cuda" and batch_size is None
+        self._grows_from = self.batch_size if kind == "cuda" and batch_size is None else None
         self._described = identity
         self._dtype = weights.torch_dtype(precision)
         self._model = weights.placed(network, device=device, precision=precision)
 
-    def _image_batch_size(self) -> int:
+    def _image_batch_size(self, count: int) -> int:
         """On a GPU, unless the user chose, the smallest batch that reaches its speed: measured once."""
-        if self._may_grow:
-            self._may_grow = False
+        if self.batch_size == self._grows_from and count >= batching.TRIAL * self.batch_size:
+            self._grows_from = None
             self.batch_size = batching.fastest(self._rate, start=self.batch_size)
+            batching.give_back()
         return self._batch_size()
 
+    def _begun(self, images: list[Any]) -> Any:
+        rows = batching.in_parts(self._images, images)
+        return batching.Returning(rows) if getattr(rows, "is_cuda", False) else rows
+
     def _rate(self, count: int) -> float:
-        """Images a second of the forward pass alone, in batches of `count`."""
+        """Images a second once they are prepared, in batches of `count`."""
         from PIL import Image
 
         blank = [self._prepare(Image.new("RGB", (224, 224)))] * count

@@ -9,11 +9,12 @@ would otherwise be normalised image by image, kept waiting and copied to a GPU. 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgbench.encoders import batching
 from imgbench.encoders.network import NetworkEncoder
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Pixels:
     steps: tuple[Callable[[Image], Image], ...]
     mean: torch.Tensor
     std: torch.Tensor
+    _placed: dict[Any, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict[Any, Any])
 
     @classmethod
     def of(cls, transform: Any) -> Pixels | None:
@@ -62,8 +64,10 @@ class Pixels:
 
     def normalised(self, values: torch.Tensor) -> torch.Tensor:
         """8-bit values (image, channel, height, width) as float32, on their device."""
-        scaled = values.float().div_(255)
-        return scaled.sub_(self.mean.to(scaled.device)).div_(self.std.to(scaled.device))
+        if values.device not in self._placed:  # moved once: each such copy waits until a GPU has no work left
+            self._placed[values.device] = self.mean.to(values.device), self.std.to(values.device)
+        mean, std = self._placed[values.device]
+        return values.float().div_(255).sub_(mean).div_(std)
 
     def _sized(self, image: Image) -> Image:
         for step in self.steps:
@@ -98,12 +102,7 @@ class PixelEncoder(NetworkEncoder):
 
     def _batch(self, images: list[torch.Tensor]) -> torch.Tensor:
         """The prepared images as one tensor on the device, in the network's precision."""
-        import torch
-
-        # From pinned memory a copy to the GPU goes on while the next images are stacked.
-        pinned = self.device.startswith("cuda")
-        shape = (len(images), *images[0].shape)
-        stacked = torch.empty(shape, dtype=images[0].dtype, pin_memory=pinned)
-        torch.stack(images, out=stacked)
-        batch = stacked.to(self.device, non_blocking=True)
+        # What Pillow made has its channels last: so it is copied as it lies, and so a GPU convolves fastest.
+        last = self._pixels is not None and self.device.startswith("cuda")
+        batch = batching.moved(images, self.device, channels_last=last)
         return (self._pixels.normalised(batch) if self._pixels else batch).to(self._dtype)

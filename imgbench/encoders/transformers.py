@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imgbench.encoders import weights
+from imgbench.encoders import batching, weights
 from imgbench.encoders.base import Encoder
 from imgbench.encoders.families import fetching
 from imgbench.encoders.network import NetworkEncoder
@@ -87,7 +87,7 @@ class TransformersEncoder(TokenEncoder):
     def _images(self, images: list[dict[str, Any]]) -> Any:
         import torch
 
-        batch = {key: torch.stack([image[key] for image in images]) for key in images[0]}
+        batch = {key: batching.moved([image[key] for image in images], self.device) for key in images[0]}
         with torch.inference_mode():
             return _projected(self._model.get_image_features(**self._moved(batch)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from imgbench.errors import InputError
 from imgbench.index._faiss import FaissIndex, concrete, faiss, gpu_count, reason
 from imgbench.index.factory import parts
@@ -62,6 +64,7 @@ def to_gpu(index: FaissIndex, name: str) -> FaissIndex:
     # float16 would change the vectors of Flat. It is for the tables of long PQ codes, which need it.
     long = (isinstance(part, faiss.IndexIVFPQ) and part.pq.M >= _PQ_FLOAT16 for part in parts(index))
     options.useFloat16 = any(long)
+    torch.cuda.empty_cache()  # what torch keeps for later is memory that FAISS cannot have
     try:
         resources = faiss.StandardGpuResources()
         moved = faiss.index_cpu_to_gpu(resources, 0, index, options)
