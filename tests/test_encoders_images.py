@@ -201,3 +201,19 @@ def test_every_photo_of_flickr8k_decodes_even_the_damaged_one(data: Path) -> Non
     assert list(prepared(photos, lambda image: (image.mode, image.size), ahead=8, workers=2)) == [
         ("RGB", (160, 160))
     ] * len(photos)
+
+
+def test_unless_steady_the_next_are_begun_when_the_last_was_taken() -> None:
+    begun: list[int] = []
+    images = [Image.new("RGB", (1, 1), (row, 0, 0)) for row in range(7)]
+
+    def prepare(image: Image.Image) -> int:
+        begun.append(image.getpixel((0, 0))[0])
+        return begun[-1]
+
+    with contextlib.closing(prepared(images, prepare, ahead=3, workers=2, steady=False)) as items:
+        for row, item in enumerate(items):
+            assert item == row
+            assert sorted(begun)[: row + 1] == list(range(row + 1))
+            assert len(begun) <= min(7, 3 * (row // 3 + 1))
+    assert sorted(begun) == list(range(7))

@@ -67,11 +67,17 @@ def decode(image: ImageInput) -> Image.Image:
 
 
 def prepared(
-    images: Sequence[ImageInput], prepare: Callable[[Image.Image], Any], *, ahead: int, workers: int
+    images: Sequence[ImageInput],
+    prepare: Callable[[Image.Image], Any],
+    *,
+    ahead: int,
+    workers: int,
+    steady: bool = True,
 ) -> Generator[Any | Failure]:
     """`prepare(decode(image))` for each image in order, or its Failure; at most `ahead` are waiting.
 
-    `images` is indexed from several threads at once.
+    Whenever one is taken another is begun; if not `steady`, the next `ahead` are begun when the last was
+    taken, so that nothing is decoded meanwhile. `images` is indexed from several threads at once.
     """
 
     def work(row: int) -> Any:
@@ -80,11 +86,16 @@ def prepared(
 
     rows = iter(range(len(images)))
     with ThreadPoolExecutor(workers, thread_name_prefix="imgbench-decode") as pool:
-        waiting: deque[Future[Any]] = deque(pool.submit(work, row) for row in itertools.islice(rows, ahead))
+        waiting: deque[Future[Any]] = deque()
+
+        def begin(count: int) -> bool:
+            waiting.extend(pool.submit(work, row) for row in itertools.islice(rows, count))
+            return bool(waiting)
+
         try:
-            while waiting:
+            while waiting or begin(ahead):
                 done = waiting.popleft().result()
-                waiting.extend(pool.submit(work, row) for row in itertools.islice(rows, 1))
+                begin(1 if steady else 0)
                 yield done
         finally:
             for future in waiting:

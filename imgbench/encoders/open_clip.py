@@ -44,7 +44,7 @@ class OpenClipEncoder(TokenEncoder, PixelEncoder):
     """A CLIP of open_clip, its preprocessing and tokenizer: by `Encoder.load` or `from_parts`."""
 
     family = "open_clip"
-    batch_sizes: ClassVar = {"cpu": 16, "cuda": 256}
+    batch_sizes: ClassVar = {"cpu": 32, "cuda": 256}
 
     def __init__(
         self,
