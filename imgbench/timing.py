@@ -286,10 +286,12 @@ def _percentile(ordered: Float64[np.ndarray, "call"], share: float, confidence: 
     # Distribution-free interval of a quantile from two order statistics: the number of calls below it is
     # binomial(n, share). Conover, Practical Nonparametric Statistics, 3rd ed. (1999), section 3.2; Hahn and
     # Meeker, Statistical Intervals (1991), section 5.2. Where the upper rank is n + 1 there is no bound.
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     n, tail = len(ordered), (1.0 - confidence) / 2.0
-    lower, upper = int(binom.ppf(tail, n, share)), int(binom.ppf(1.0 - tail, n, share)) + 1
+    below = bdtr(np.arange(n + 1), n, share)
+    lower, upper = (int(np.searchsorted(below, level)) for level in (tail, 1.0 - tail))
+    upper += 1
     value = float(np.percentile(ordered, 100.0 * share))
     low = float(ordered[lower - 1]) if lower >= 1 else 0.0
     high = float(ordered[upper - 1]) if upper <= n else math.inf

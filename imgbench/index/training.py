@@ -179,8 +179,12 @@ def _sample(vectors: np.ndarray, rows: int, seed: int) -> np.ndarray:
 def add(index: FaissIndex, vectors: np.ndarray) -> float:
     """Add `vectors` in row order; gives the seconds it took, without the cast to float32."""
     seconds = 0.0
+    buffer = np.empty((min(ADD_ROWS, len(vectors)), vectors.shape[1]), np.float32)  # new memory is slow
     for first in range(0, len(vectors), ADD_ROWS):
-        chunk = np.ascontiguousarray(vectors[first : first + ADD_ROWS], dtype=np.float32)
+        chunk = vectors[first : first + ADD_ROWS]
+        if chunk.dtype != np.float32 or not chunk.flags.c_contiguous:
+            np.copyto(buffer[: len(chunk)], chunk)
+            chunk = buffer[: len(chunk)]
         start = time.perf_counter()
         with stopwatch.faiss():
             _add(index, chunk)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from imgbench.significance.limits import CHANGED, Limits
 
@@ -41,7 +41,7 @@ def widened(
     if builds < 2:  # noqa: PLR2004  one build says nothing of others
         return found.low, found.high
     alpha = (1 - confidence) / 2 / (max(int((spread > CHANGED).sum()), 1) if together else 1)
-    of_builds = student.ppf(1 - alpha, builds - 1) * spread * np.sqrt(1 + 1 / builds)
+    of_builds = stdtrit(builds - 1, 1 - alpha) * spread * np.sqrt(1 + 1 / builds)
     low = found.mean - np.hypot(found.mean - found.low, of_builds)
     high = found.mean + np.hypot(found.high - found.mean, of_builds)
     return np.maximum(low, bounds[0]), np.minimum(high, bounds[1])

@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtr
 
 
 def upper_limit(values: Float64[np.ndarray, "cluster"], worst: float, alpha: float) -> float:
@@ -29,6 +28,8 @@ def upper_limit(values: Float64[np.ndarray, "cluster"], worst: float, alpha: flo
     # t is explicit in the tilt q = 1 - exp(-u), and the probability falls with u.
     u = 1e-3
     if beyond(u) > 0:
+        from scipy.optimize import brentq  # a fifth of a second to load, and seldom needed
+
         u = float(brentq(beyond, u, 30.0, xtol=1e-9))
     return least + width * _tail(distinct, counts, u)[1]
 
@@ -45,4 +46,4 @@ def _tail(
     cumulant = -float((counts * np.log1p(-a)).sum())
     r = math.sqrt(max(-2 * cumulant, 1e-300))
     v = math.sqrt(float((counts * (a / (1 - a)) ** 2).sum()))
-    return float(norm.sf(r) + norm.pdf(r) * (1 / v - 1 / r)), t
+    return float(ndtr(-r) + math.exp(-r * r / 2) / math.sqrt(2 * math.pi) * (1 / v - 1 / r)), t

@@ -33,8 +33,7 @@ from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from imgbench.significance.gaffke import upper_limit
 
@@ -101,7 +100,7 @@ def limits(
     if (common := rare < 1).any():
         level = alpha * (common.sum() / points if together else 1.0)
         found = _bootstrap(residuals[common], sizes, level, seed, together=together)
-        wider = student.isf(alpha / family, effective[common]) / norm.isf(alpha / family)
+        wider = stdtrit(effective[common], alpha / family) / ndtri(alpha / family)
         low[common] = np.maximum(mean[common] - found[0] * wider, bounds[0])
         high[common] = np.minimum(mean[common] + found[1] * wider, bounds[1])
     for p in np.flatnonzero(rare > 0):
@@ -167,7 +166,7 @@ def _bootstrap(
     C, points = len(sizes), len(e)
     count = min(max(_RESAMPLES, math.ceil(_BEYOND / alpha)), _MOST_RESAMPLES)
     level = max(alpha, _BEYOND / count)
-    error = norm.isf(alpha) / norm.isf(level) * _error(e, sizes)
+    error = ndtri(alpha) / ndtri(level) * _error(e, sizes)
     columns, scale = _whole(np.vstack([e, e**2, e * sizes, sizes, sizes**2]).T)
     statistics: list[Float64[np.ndarray, "resample point"]] = []
     for weights in resamples(C, seed, count):

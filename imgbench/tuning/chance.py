@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from imgbench import significance
 
@@ -61,7 +61,7 @@ class Forecast:
         sizes = np.bincount(groups).astype(np.float64)
         sums = np.bincount(groups, weights=deltas)
         mean, error = _estimate(sums, sizes, typical)
-        quantile = float(norm.ppf((1 + self.confidence) / 2))
+        quantile = float(ndtri((1 + self.confidence) / 2))
         # No limit is closer than the normal one: where that would fail, the dear ones need not be computed.
         chance = self._chance(
             mean, error, quantile * error * math.sqrt(len(sizes) / self.clusters), len(sizes)
@@ -83,7 +83,7 @@ class Forecast:
     def _chance(self, mean: float, error: float, half: float, seen: int) -> float:
         """P(lower limit on the other half > -margin), if that limit is normal around mean - half."""
         there = error * math.sqrt(seen / self.clusters)
-        return float(norm.cdf((mean + self.margin - half) / max(math.hypot(error, there), 1e-12)))
+        return float(ndtr((mean + self.margin - half) / max(math.hypot(error, there), 1e-12)))
 
     def _half(self, deltas: Deltas, groups: Groups) -> float:
         """How far below the mean the limit would be if the other half were copies of these clusters.
