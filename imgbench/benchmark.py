@@ -104,7 +104,7 @@ def benchmark(
     loads = Loads(clients=clients, batches=batches, client_threads=client_threads)
     with stopwatch.stage("read the corpus"):
         subject = Subject.of(
-            corpus, encoders, measures=measures, cache=cache, progress=progress, whole=funnel
+            corpus, encoders, measures=measures, cache=cache, progress=progress, whole=funnel, parity=True
         )
     ways, told = _strata(subject, strata)
     task = _Task(

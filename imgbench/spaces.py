@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imgbench import stopwatch
+from imgbench import parity, stopwatch
 from imgbench.corpus import Corpus, Notice
 from imgbench.embeddings import Embeddings, check_embeddings, embed
 from imgbench.encoders.base import Encoder
@@ -97,9 +97,18 @@ def models(encoders: Encoder | str | Sequence[Encoder | str]) -> list[Encoder]:
 
 
 def embedded(
-    corpus: Corpus, model: Encoder, cache: str | Path | None, *, progress: bool, whole: bool = False
+    corpus: Corpus,
+    model: Encoder,
+    cache: str | Path | None,
+    *,
+    progress: bool,
+    whole: bool = False,
+    beside: Evaluator | None = None,
 ) -> Space:
-    """The space of an encoder, kept in `cache`; `whole` keeps its float32 vectors beside the stored ones."""
+    """The space of an encoder, kept in `cache`; `whole` keeps its float32 vectors beside the stored ones.
+
+    With the judgements `beside` it says what the precision of the encoder changed, unless that is fp32.
+    """
     found = embed(corpus, model, cache=cache, progress=progress, dtype="float32" if whole else "float16")
     images, queries = found
     about = {
@@ -111,6 +120,9 @@ def embedded(
         "unreadable_images": len(images.quarantine),
     }
     notices = (_unreadable(model.name, images),)
-    if not whole:
-        return Space(about, images, queries, notices)
-    return Space(about, images.astype("float16"), queries.astype("float16"), notices, found)
+    if whole:
+        images, queries = images.astype("float16"), queries.astype("float16")
+    if beside is not None:
+        effect = parity.effect(corpus, model, images, queries, beside, cache=cache, progress=progress)
+        about |= {"precision_effect": effect} if effect else {}
+    return Space(about, images, queries, notices, found if whole else None)

@@ -48,10 +48,12 @@ class Subject:
         cache: str | Path | None,
         progress: bool = False,
         whole: bool = False,
+        parity: bool = False,
     ) -> Subject:
         """A corpus and its encoders, or judgements (or a corpus) and vectors that exist.
 
-        `whole` asks encoders for float32 vectors beside those that are searched. InputError for names that
+        `whole` asks encoders for float32 vectors beside those that are searched, `parity` what a precision
+        other than fp32 changed. InputError for names that
         are unknown, for vectors that do not fit the judgements, and for judgements without images.
         """
         if isinstance(corpus, str | Path):
@@ -70,7 +72,10 @@ class Subject:
                 'Pass a Corpus, or {"name": (images, queries)}.',
             )
         loaded = models(encoders)
-        spaces = (embedded(corpus, model, cache, progress=progress, whole=whole) for model in loaded)
+        beside = judge if parity else None
+        spaces = (
+            embedded(corpus, model, cache, progress=progress, whole=whole, beside=beside) for model in loaded
+        )
         return cls(judge, _about(corpus, judge, None), texts, tuple(model.dim for model in loaded), spaces)
 
 

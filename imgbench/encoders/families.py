@@ -40,6 +40,8 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 }
 """What may follow `?` in a specification. `trust_remote_code` may not: it is said apart, on purpose."""
 
+_SMALL_BATCH = 64
+
 
 def load(
     spec: str | Encoder,
@@ -82,7 +84,28 @@ def load(
         revision=options.get("revision") or (preset.revision if preset else None),
     )
     encoder.name = spec
+    # For `again`. An own encoder's fingerprint leaves out a dict whose name starts with an underscore.
+    vars(encoder)["_loaded"] = {
+        "spec": model,
+        "trust_remote_code": trust_remote_code,
+        "revision": options.get("revision"),
+    }
     return _adjusted(encoder, dim=options.get("dim"), batch_size=options.get("batch_size"))
+
+
+def again(encoder: Encoder, precision: Precision | str) -> Encoder:
+    """See `Encoder.in_precision`, whose body this is."""
+    loaded = vars(encoder).get("_loaded")
+    if loaded is None:
+        raise InputError(
+            f"{encoder.name} was not loaded by a name.",
+            "Only what Encoder.load made can be loaded again in another precision.",
+            "Load it by its name, or let its class override in_precision.",
+        )
+    # Not the batch that was found to be fast: another precision may take twice its memory.
+    size = min(encoder.batch_size, _SMALL_BATCH)
+    found = load(**loaded, precision=precision, device=encoder.device, batch_size=size)
+    return found.truncated(encoder.dim)
 
 
 def names() -> list[str]:

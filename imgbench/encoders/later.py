@@ -78,6 +78,10 @@ class Later(Encoder):
         """The encoder, loaded, with shorter rows."""
         return self.whole.truncated(dim)
 
+    def in_precision(self, precision: Precision | str) -> Encoder:
+        """See Encoder.in_precision."""
+        return Encoder.load(SHIPPED, precision=precision, device=self.device, batch_size=self.batch_size)
+
     def encode_images(
         self, images: Sequence[ImageInput], *, progress: bool = False
     ) -> Float32[np.ndarray, "image dim"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgbench.report import readable
+from imgbench.report import precision, readable
 from imgbench.report.results import Results, primary
 from imgbench.timing import DRIFT_LIMIT
 
@@ -17,6 +17,7 @@ def sentences(results: Results) -> tuple[str, ...]:
         _corpus(results["corpus"]),
         *(results["corpus"].get("notices") or ()),
         _reading(results),
+        *precision.sentences(results),
         *_methods(results),
         *_unchanged(results),
         *_undecided(results),

@@ -4,6 +4,8 @@ Keys beyond those of `FORM` are kept. Those that the pages know and a report may
 `corpus.notices` (sentences), `corpus.cluster_rule`, `corpus.detectable` (the losses
 that this corpus can rule out at best, and in words);
 `margin_given` (as it was asked, such as "1%"; `margin` holds units of the measure);
+`encoders[].precision_effect` (what another precision than fp32 changed, on a sample: cosines, and the first
+measure of queries that were ranked again; or why that was `not_measured`);
 `points[].delta[]`: `clusters_needed` (in all), `margin` (of this encoder), `changed` (queries), `method`, and
 `builds` (mean of each build, their spread, the limits of the queries alone);
 `points[].cached` (true: the index was read from the cache, and its build times are of an earlier run);
@@ -129,6 +131,28 @@ _STAGE = {
     "waited": float,
     "faiss_seconds": float,
 }
+_COSINE = {"count": int, "mean": float, "least": float}
+_PRECISION = {
+    "against": str,
+    "not_measured": Maybe(str),
+    "cosine": Maybe({"images": _COSINE, "queries": _COSINE}),
+    "quality": Maybe(
+        _INTERVAL
+        | {
+            "measure": str,
+            "queries": int,
+            "images": int,
+            "depth": int,
+            "confidence": float,
+            "changed": int,
+            "exchanged": int,
+            "ranked": int,
+            "moved": float,
+            "gap": _SOME,
+            "open": int,
+        }
+    ),
+}
 FORM: dict[str, object] = {
     "schema": int,
     "corpus": {
@@ -150,6 +174,7 @@ FORM: dict[str, object] = {
             "precision": Maybe(str),
             "images_per_second": _SOME,
             "fingerprint": Maybe(str),
+            "precision_effect": Maybe(_PRECISION),
         }
     ],
     "baseline": str,
