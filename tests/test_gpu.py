@@ -74,7 +74,7 @@ def test_fp32_on_a_gpu_gives_the_vectors_of_the_cpu(pictures: list[Image.Image])
 @torch_gpu
 def test_the_numbered_device_is_the_same(pictures: list[Image.Image]) -> None:
     plain, numbered = (Encoder.load("scenes", device=device) for device in ("cuda", "cuda:0"))
-    np.testing.assert_array_equal(plain.encode_images(pictures), numbered.encode_images(pictures))
+    assert cosines(plain.encode_images(pictures), numbered.encode_images(pictures)).min() > 0.99999
 
 
 @torch_gpu
@@ -134,8 +134,10 @@ def test_texts_without_their_padding_are_those_of_the_plain_tower(spec: str, pre
     with torch.inference_mode():
         plain = encoder._model.encode_text(encoder._tokenizer(CAPTIONS).to("cuda")).float().cpu()
     expected = torch.nn.functional.normalize(plain, dim=-1).numpy()
-    least = {"fp16": 0.9999, "fp32": 0.9999999, "bf16": 0.999}[precision]
-    assert cosines(encoder.encode_texts(CAPTIONS), expected).min() > least
+    vectors = encoder.encode_texts(CAPTIONS)
+    assert cosines(vectors, expected).min() > {"fp16": 0.9999, "fp32": 0.999999, "bf16": 0.999}[precision]
+    if precision == "fp32":
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
 @torch_gpu
