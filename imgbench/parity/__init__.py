@@ -6,9 +6,9 @@
 
 Both draws are random but always the same. The vectors in fp32 are stored as the others are (float16), so that
 precision is all that differs. At most 1,000 images are encoded again, and at most a tenth of the corpus, or
-400 of a small one: in a large corpus they are enough for some 35 queries, in a small one for more.
+400 of a small one, which for a corpus of 20,000 is enough for some 60 queries.
 
-A query is ranked again among its first images only: 20 more than the measure looks at (30 for nDCG@10), and
+A query is ranked again among its first images only: five more than the measure looks at (15 for nDCG@10), and
 up to five relevant ones from further down. The others stay out as long as precision moves scores by less than
 what separates them from the last place that counts, which is checked. With s the score as stored, f that in
 fp32 and r = f - s, the best of the others has at most
@@ -17,7 +17,7 @@ fp32 and r = f - s, the best of the others has at most
 
 and if that is less than the f at the last place that counts, no image that moves as the sampled ones do can
 come in. (The mean is apart because a query whose own vector moved moves all its scores.) Where it is more,
-the query is given twice as many images, up to eight times, and counts as `open` if that does not settle it.
+the query is given twice as many images, up to 16 times, and counts as `open` if that does not settle it.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from imgbench.index import Index
 from imgbench.run import Run
 
 CONFIDENCE = 0.95
-_FURTHER = 20  # images beyond those that the measure looks at
+_FURTHER = 5  # images beyond those that the measure looks at, at first
 _RELEVANT = 5
-_DEEPER = 8
+_DEEPER = 16
 _LEAST_IMAGES, _MOST_IMAGES, _SHARE = 400, 1000, 10
 
 _Rows = Int64[np.ndarray, "row"]

@@ -8,16 +8,19 @@ from imgbench.report import readable
 from imgbench.report.results import Results
 
 _MOST_DIGITS = 9
+_ALL = "A second encoder, the same with ?precision=fp32, would be compared with it over all queries."
 
 
 def sentences(results: Results) -> list[str]:
-    """One for each encoder whose precision was compared with fp32, or was to be."""
+    """One for each encoder whose precision was compared with fp32, or was to be, and how to learn more."""
     several = len(results["encoders"]) > 1
     found: list[str] = []
     for encoder in results["encoders"]:
         if effect := encoder.get("precision_effect"):
             whose = f" ({encoder['name']})" if several else ""
             found.append(f"{encoder['precision']} instead of {effect['against']}{whose}: {_told(effect)}")
+            if "quality" in effect and not several:
+                found.append(_ALL)
     return found
 
 
