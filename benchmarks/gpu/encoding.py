@@ -8,8 +8,8 @@ size, then all in turn; rates are medians. The network alone has fp16 tensors in
 of the size that imgbench found. The loops run in fp32 with open_clip's preprocessing, on the first images
 only (--plain).
 
-Beside the rates stand the share of the time in which the forward pass stood still for decoded images, and
-what fp16 changes: cosines with the loop's fp32 vectors, and the paired difference in nDCG@10 of the encoder
+Beside the rates stand the share of the time in which imgbench waited for decoded images (an upper bound of
+what that cost: the GPU may have computed meanwhile), and what fp16 changes: cosines with the loop's fp32 vectors, and the paired difference in nDCG@10 of the encoder
 `scenes`, whose weights are trained. `--device cpu --models RN50 --images 32` tries the script without a GPU.
 """
 
@@ -125,7 +125,7 @@ def in_turn(sides: dict[str, tuple[int, Callable[[], object]]], setting: Setting
 
 
 def stalled(encoder: Encoder, files: list[Path]) -> float:
-    """Encodes the files; gives the share of the time that the forward pass waited for decoded images."""
+    """Encodes the files; gives the share of the time that was spent waiting for decoded images."""
     with stopwatch.running() as watch:
         encoder.encode_images(files)
     (stage,) = (each for each in watch.to_dict()["stages"] if each["stage"] == "encode")
