@@ -9,8 +9,10 @@ of the size that imgbench found. The loops run in fp32 with open_clip's preproce
 only (--plain).
 
 Beside the rates stand the share of the time in which imgbench waited for decoded images (an upper bound of
-what that cost: the GPU may have computed meanwhile), and what fp16 changes: cosines with the loop's fp32 vectors, and the paired difference in nDCG@10 of the encoder
-`scenes`, whose weights are trained. `--device cpu --models RN50 --images 32` tries the script without a GPU.
+what that cost: the GPU may have computed meanwhile), and what fp16 changes: cosines with the loop's fp32
+vectors, and the paired difference in nDCG@10 of the encoder `scenes`, whose weights are trained.
+
+`--device cpu --models RN50 --images 32 --plain 16 --workers 0` tries the script without a GPU.
 """
 
 from __future__ import annotations

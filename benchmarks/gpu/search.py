@@ -33,7 +33,7 @@ from imgbench.run import Run
 
 SPECS = (
     "gpu:Flat", "gpu:IVF1024,Flat?nprobe=1,16,64", "gpu:IVF1024,SQfp16?nprobe=16",
-    "gpu:IVF1024,SQ8?nprobe=16", "gpu:IVF1024,PQ32?nprobe=16", "gpu:OPQ32,IVF1024,PQ32?nprobe=16",
+    "gpu:IVF1024,SQ8?nprobe=16", "gpu:IVF1024,PQ32?nprobe=16", "gpu:PCA256,IVF1024,PQ32?nprobe=16",
 )  # fmt: skip
 """PQ of at most 48 codes: longer ones have half-precision look-up tables on a GPU, and other scores."""
 
