@@ -5,8 +5,8 @@
   the first measure, and how many lists of its length came out otherwise.
 
 Both draws are random but always the same. The vectors in fp32 are stored as the others are (float16), so that
-precision is all that differs. At most 1,000 images are encoded again, and at most a tenth of the corpus, or
-400 of a small one, which for a corpus of 20,000 is enough for some 60 queries.
+precision is all that differs. At most 1,000 images are encoded again, and at most a fifth of the corpus, or
+400 of a small one: from a corpus of 5,000 on they are enough for some 60 queries.
 
 A query is ranked again among its first images only: five more than the measure looks at (15 for nDCG@10), and
 up to five relevant ones from further down. The others stay out as long as precision moves scores by less than

@@ -20,7 +20,8 @@ CONFIDENCE = 0.95
 _FURTHER = 5  # images beyond those that the measure looks at, at first
 _RELEVANT = 5
 _DEEPER = 16
-_LEAST_IMAGES, _MOST_IMAGES, _SHARE = 400, 1000, 10
+_AT_FIRST = 0.75  # of the images: the others are for queries that need more, then for more queries
+_LEAST_IMAGES, _MOST_IMAGES, _SHARE = 400, 1000, 5
 
 _Rows = Int64[np.ndarray, "row"]
 _Scores = Float64[np.ndarray, "row"]
@@ -82,17 +83,20 @@ class Ranked:
 
     def ask(self, names: Sequence[str], *, around: Sequence[int]) -> None:
         """Take as many of the queries as there may be images, beside those in `around`, and encode these."""
-        wanted = set(around)
-        for asked in self._searched(names):
-            pool = set(asked.pool.tolist())
-            if self._asked and len(wanted | pool) > self._most:
-                break
-            wanted |= pool
-            self._asked.append(asked)
-        self._queries.fetch(asked.row for asked in self._asked)
-        self._images.fetch(sorted(wanted))
-        while self._deepened():
-            pass
+        self._images.fetch(around)
+        waiting = self._searched(names)
+        for share in (_AT_FIRST, 1.0):
+            wanted = set(self._images.again)
+            while waiting:
+                pool = set(waiting[0].pool.tolist())
+                if self._asked and len(wanted | pool) > share * self._most:
+                    break
+                wanted |= pool
+                self._asked.append(waiting.pop(0))
+            self._queries.fetch(asked.row for asked in self._asked)
+            self._images.fetch(sorted(wanted))
+            while self._deepened():
+                pass
 
     def quality(self) -> dict[str, Any]:
         """The first measure as stored minus that in fp32, and the lists that differ."""
