@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from typing import Any
 
 import open_clip
 import pytest
@@ -132,6 +134,70 @@ def test_what_cannot_be_packed_stays_as_it_is() -> None:
     assert packed(encoder)[0] is encoder[0]
     apart = nn.Sequential(nn.MultiheadAttention(8, 2, kdim=4, vdim=4))
     assert type(packed(apart)[0]) is nn.MultiheadAttention
+
+
+@torch.inference_mode()
+def test_a_layer_or_attention_whose_forward_was_replaced_is_left_alone() -> None:
+    model = clip()
+    for place in (model.visual.transformer.resblocks[0].mlp.c_fc, model.transformer.resblocks[1].attn):
+        plain = place.forward
+        place.forward = lambda *given, plain=plain, **more: _doubled(plain(*given, **more))
+    twin = packed(model)
+    pixels, tokens = torch.randn(3, 3, 16, 16), torch.randint(1, 49, (3, 12))
+    assert torch.allclose(twin.encode_image(pixels), model.encode_image(pixels), atol=1e-5)
+    assert torch.allclose(twin.encode_text(tokens), model.encode_text(tokens), atol=1e-5)
+
+
+def _doubled(found: Any) -> Any:
+    return (2 * found[0], *found[1:]) if isinstance(found, tuple) else 2 * found
+
+
+def test_weights_that_change_in_place_or_are_replaced_are_laid_out_anew() -> None:
+    model, other = clip(), clip()
+    twin, pixels = packed(model), torch.randn(3, 3, 16, 16)
+    with torch.no_grad():
+        assert not torch.allclose(model.encode_image(pixels), other.encode_image(pixels), atol=1e-3)
+        twin.encode_image(pixels)
+        model.load_state_dict(other.state_dict())
+        assert torch.allclose(twin.encode_image(pixels), other.encode_image(pixels), atol=1e-6)
+        layer = model.visual.transformer.resblocks[0].mlp.c_fc
+        layer.weight = nn.Parameter(torch.randn_like(layer.weight), requires_grad=False)
+        assert torch.allclose(twin.encode_image(pixels), model.encode_image(pixels), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_twin_can_be_copied_and_pickled() -> None:
+    twin, pixels = packed(clip()), torch.randn(2, 3, 16, 16)
+    for same in (copy.deepcopy(twin), pickle.loads(pickle.dumps(twin))):  # noqa: S301  our own bytes
+        assert PackedLinear in kinds(same)
+        assert torch.equal(same.encode_image(pixels), twin.encode_image(pixels))
+
+
+@torch.inference_mode()
+def test_another_type_of_input_or_autocast_goes_the_plain_way() -> None:
+    layer, x = nn.Linear(16, 4), torch.randn(2, 16)
+    twin = PackedLinear(layer)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert twin(x).dtype == torch.bfloat16
+        assert torch.equal(twin(x), layer(x))
+    with pytest.raises(RuntimeError, match="same dtype"):
+        twin(x.bfloat16())
+
+
+def test_layers_with_parametrisations_and_compiled_parts_stay() -> None:
+    normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)))
+    assert packed(normed)[0] is normed[0]
+    whole = nn.Sequential(torch.compile(nn.Sequential(nn.Linear(4, 4))), nn.Linear(4, 4))
+    assert type(packed(whole)[1]) is PackedLinear
+
+
+def test_code_that_reads_attentions_weights_finds_them() -> None:
+    plain = nn.MultiheadAttention(32, 4)
+    twin = PackedAttention(plain)
+    assert twin.in_proj_weight is plain.in_proj_weight
+    assert twin.embed_dim == 32
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = twin.nothing
 
 
 def test_without_the_operators_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,33 @@ def test_other_transforms_are_left_alone(transform: Any) -> None:
     assert Pixels.of(transform) is None
 
 
+class Shrinking(transforms.Compose):
+    """Does more than its list of steps says."""
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        return super().__call__(image.resize((16, 16)) if max(image.size) > 2000 else image)
+
+
+def broken(image: Image.Image) -> Image.Image:
+    raise ValueError(image.size)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Shrinking([transforms.CenterCrop(8), transforms.ToTensor(), transforms.Normalize(HALF, HALF)]),
+        transforms.Compose([broken, transforms.ToTensor(), transforms.Normalize(HALF, HALF)]),
+        transforms.Compose(
+            [transforms.RandomCrop(2000), transforms.ToTensor(), transforms.Normalize(HALF, HALF)]
+        ),
+    ],
+)
+def test_what_only_looks_like_it_or_refuses_other_images_is_left_alone(transform: Any) -> None:
+    before = torch.get_rng_state()
+    assert Pixels.of(transform) is None
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_an_encoder_gives_the_loops_vectors_with_either_kind_of_transform() -> None:
     torch.manual_seed(0)
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1}

@@ -17,6 +17,7 @@ from imgbench.encoders import texts as module
 from imgbench.encoders.open_clip import OpenClipEncoder
 from imgbench.encoders.texts import batches
 from imgbench.encoders.towers import CausalTower, beginnings
+from imgbench.errors import InputError
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 TEXT = {"context_length": 20, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 3}
@@ -242,3 +243,34 @@ def test_batches_hold_every_text_once_within_the_budget(budget: int, step: int) 
 
 def test_no_texts_make_no_batches() -> None:
     assert list(batches({"text": torch.zeros((0, 5), dtype=torch.long)}, None, budget=9)) == []
+
+
+def _louder(_: Any, __: Any, found: torch.Tensor) -> torch.Tensor:
+    found = found.clone()
+    found[:, 9:] *= 1.7
+    return found
+
+
+@pytest.mark.parametrize("kind", ["hook", "forward"])
+def test_what_was_put_on_a_block_counts(kind: str) -> None:
+    made = model()
+    block: Any = made.transformer.resblocks[0]
+    if kind == "hook":
+        block.register_forward_hook(_louder)
+    else:
+        plain = block.forward
+        block.forward = lambda *given, **more: _louder(None, None, plain(*given, **more))
+    texts = ["word", "word " * 40]
+    assert np.abs(encoder(made).encode_texts(texts) - plainly(made, texts)).max() < 1e-5
+
+
+def test_one_model_in_two_precisions_is_an_error_and_no_mixture() -> None:
+    made = model()
+    first = encoder(made)
+    encoder(made, precision="bf16")
+    with pytest.raises(InputError) as caught:
+        first.encode_texts(["a"])
+    assert str(caught.value) == (
+        "The network of tiny was cast to torch.bfloat16 since. It encodes in fp32. "
+        "Give each encoder a copy of the model (copy.deepcopy)."
+    )

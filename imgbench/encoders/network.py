@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from imgbench.encoders import batching, weights
 from imgbench.encoders.base import Encoder
+from imgbench.errors import InputError
 from imgbench.types import Precision
 
 
@@ -32,10 +33,23 @@ class NetworkEncoder(Encoder):
         kind = device.partition(":")[0]
         self.name, self.device, self.precision = name, device, precision
         self.batch_size = batch_size or self.batch_sizes.get(kind, self.batch_sizes["cpu"])
+        # A network on the same cores loses more to decoding threads than their head start is worth: its own
+        # threads wait for each other many times a batch.
+        self._decodes_meanwhile = kind != "cpu"
         self._grows_from = self.batch_size if kind == "cuda" and batch_size is None else None
         self._described = identity
         self._dtype = weights.torch_dtype(precision)
         self._model = weights.placed(network, device=device, precision=precision)
+
+    def _batch_size(self) -> int:
+        kinds = (each.dtype for each in self._model.parameters() if each.is_floating_point())
+        if (kind := next(kinds, self._dtype)) != self._dtype:
+            raise InputError(
+                f"The network of {self.name} was cast to {kind} since.",
+                f"It encodes in {self.precision}.",
+                "Give each encoder a copy of the model (copy.deepcopy).",
+            )
+        return super()._batch_size()
 
     def _image_batch_size(self, count: int) -> int:
         """On a GPU, unless the user chose, the smallest batch that reaches its speed: measured once."""

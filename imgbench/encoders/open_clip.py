@@ -78,7 +78,8 @@ class OpenClipEncoder(TokenEncoder, PixelEncoder):
         `preprocess` makes one RGB PIL image a float tensor (channel, height, width); `tokenizer` makes a list
         of texts an int tensor (text, token). `identity` describes preprocessing and tokenizer for the key of
         the embeddings; the hash of the weights is added unless it names `weights`. The model is moved and
-        cast in place.
+        cast in place, and is not to be changed afterwards: the key speaks of it as it is now, and layers may
+        be replaced, hooked or edited by way of `.data` without any effect here.
         """
         described = dict(identity or {})
         if "weights" not in described:

@@ -17,23 +17,44 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.parametrize import is_parametrized
 
 _NAMESPACE = torch.ops.mkldnn
 _PRODUCT = "none", [], ""  # no function of the product: what follows it, with its numbers and its name
 
 
 class PackedLinear(nn.Linear):
-    """What the layer computes, whose weight and bias it shares."""
+    """What the layer computes, whose parameters it shares: changed in place, they are laid out anew."""
 
     def __init__(self, layer: nn.Linear) -> None:
         nn.Module.__init__(self)  # nn.Linear's would make a weight of its own
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weight, self.bias = layer.weight, layer.bias
-        self._packed = _NAMESPACE._reorder_linear_weight(layer.weight.detach())  # noqa: SLF001  torch's operators
+        vars(self)["_parameters"] = vars(layer)["_parameters"]  # also those that it is given later
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self._of = _state(self.weight)
+        self._packed = _NAMESPACE._reorder_linear_weight(self.weight.detach())  # noqa: SLF001  torch's operators
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_packed": None}  # it can be neither copied nor pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lay_out()
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  its name in nn.Linear
         """(..., in_features) -> (..., out_features)."""
+        if input.dtype != self.weight.dtype or torch.is_autocast_enabled("cpu"):
+            return super().forward(input)
+        if _state(self.weight) != self._of:
+            self._lay_out()
         return _NAMESPACE._linear_pointwise(input, self._packed, self.bias, *_PRODUCT)  # noqa: SLF001
+
+
+def _state(weight: torch.Tensor) -> tuple[object, ...]:
+    """What changes when a weight does, unless by way of `.data`."""
+    return weight.data_ptr(), weight.dtype, None if weight.is_inference() else weight._version  # noqa: SLF001
 
 
 class PackedAttention(nn.Module):
@@ -45,6 +66,12 @@ class PackedAttention(nn.Module):
         self.num_heads, self.head_dim, self.batch_first = plain.num_heads, plain.head_dim, plain.batch_first
         self.in_proj = PackedLinear(_layer(plain.in_proj_weight, plain.in_proj_bias))
         self.out_proj = PackedLinear(plain.out_proj)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("plain"), name)  # as code that reads the weights expects
 
     def forward(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *others: Any, **options: Any
@@ -88,15 +115,17 @@ def _twin(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
 
 def _with_twins(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
     children: dict[str, nn.Module | None] = vars(module)["_modules"]
-    if not children or isinstance(module, nn.TransformerEncoderLayer):
-        return module  # such a layer reads the weights of its attention by itself
+    if not children or isinstance(module, nn.TransformerEncoderLayer) or is_parametrized(module):
+        return module  # the former reads the weights of its attention by itself, the latter computes its own
     twin = copy.copy(module)  # shares everything but its children
-    vars(twin)["_modules"] = {name: child and _twin(child, made) for name, child in children.items()}
+    vars(twin)["_modules"] = {
+        name: None if child is None else _twin(child, made) for name, child in children.items()
+    }
     return twin
 
 
 def _replaced(module: nn.Module) -> nn.Module | None:
-    if _hooked(module):
+    if changed(module):
         return None
     if type(module) is nn.Linear and _fits(module.weight):
         return PackedLinear(module)
@@ -105,20 +134,23 @@ def _replaced(module: nn.Module) -> nn.Module | None:
     return None
 
 
-def _hooked(module: nn.Module) -> bool:
-    # Old-style weight normalisation computes the weight in a hook before each forward pass.
-    return bool(vars(module)["_forward_hooks"] or vars(module)["_forward_pre_hooks"])
+def changed(module: nn.Module) -> bool:
+    """Whether calling the module does more than its class says: hooks, or a `forward` of its own."""
+    own = vars(module)
+    return bool("forward" in own or own["_forward_hooks"] or own["_forward_pre_hooks"])
 
 
 def _fits(weight: torch.Tensor) -> bool:
     kinds = {torch.float32, torch.bfloat16}
+    if type(weight) not in {nn.Parameter, torch.Tensor}:  # one that is stored in another form
+        return False
     on_cpu = weight.device.type == "cpu" and weight.dtype in kinds
     return on_cpu and weight.numel() > 0 and _works(weight.dtype)
 
 
 def _plain_attention(module: nn.MultiheadAttention) -> bool:
     weight = vars(module)["_parameters"].get("in_proj_weight")  # None where query, key and value differ
-    own = module.bias_k is not None or module.add_zero_attn or _hooked(module.out_proj)
+    own = module.bias_k is not None or module.add_zero_attn or changed(module.out_proj)
     return weight is not None and _fits(weight) and not own
 
 

@@ -8,7 +8,7 @@ would otherwise be normalised image by image, kept waiting and copied to a GPU. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-_SIZES = (97, 61), (300, 200), (33, 150)  # width and height of the images that are compared
+_SIZES = (97, 61), (300, 200), (33, 150), (900, 700)  # width and height of the images that are compared
+_END = 2  # steps: to a tensor, and normalised
+_TO_TENSOR = {
+    "torchvision.transforms.transforms.ToTensor",
+    "open_clip.transform.MaybeToTensor",
+    "timm.data.transforms.MaybeToTensor",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +50,23 @@ class Pixels:
         True
         """
         import torch
-        from torchvision.transforms import Normalize
+        from torchvision.transforms import Compose, Normalize
 
-        steps: Sequence[Any] = getattr(transform, "transforms", ())
-        if not steps or not isinstance(steps[-1], Normalize):
+        steps: list[Any] = list(getattr(transform, "transforms", ()))
+        if type(transform) is not Compose or len(steps) < _END or type(steps[-1]) is not Normalize:
+            return None
+        if f"{type(steps[-2]).__module__}.{type(steps[-2]).__qualname__}" not in _TO_TENSOR:
             return None
         mean, std = (
             torch.as_tensor(each, dtype=torch.float32).view(-1, 1, 1)
             for each in (steps[-1].mean, steps[-1].std)
         )
         found = cls(tuple(steps[:-2]), mean, std)
-        return found if found._agrees(transform) else None
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return found if found._agrees(transform) else None
+        except Exception:  # noqa: BLE001  anything that a step says to images that are not its own
+            return None
 
     def __call__(self, image: Image) -> torch.Tensor:
         """An RGB image as 8-bit values (channel, height, width)."""
@@ -72,7 +84,7 @@ class Pixels:
     def _sized(self, image: Image) -> Image:
         for step in self.steps:
             image = step(image)
-        return image
+        return image.convert("RGB") if getattr(image, "mode", None) == "L" else image  # a step for grey ones
 
     def _agrees(self, transform: Callable[[Image], Any]) -> bool:
         from PIL import Image

@@ -24,7 +24,7 @@ Tokens: TypeAlias = dict[str, Any]
 """(text, token) integer tensors on the CPU, by the model's name for them."""
 
 WINDOW = 16_384  # texts that are tokenised and ordered together: 77 tokens of each are 10 MB
-PROBES = ["a", "a photo of two red cars beside the blue lake"]
+PROBES = ["a", "a photo of two red cars beside the blue lake", "word " * 100]
 # How far unit rows may lie apart when only the order of additions differs.
 ROUNDING = {Precision.FP32: 1e-5, Precision.FP16: 5e-3, Precision.BF16: 3e-2}
 
@@ -77,7 +77,7 @@ class TokenEncoder(NetworkEncoder):
         return self._plain(self._tokens(texts))
 
     def _settle(self, shortcut: Shortcut | None) -> None:
-        """Set `dim`, and keep the shortcut if it gives two texts the rows that they have without it."""
+        """Set `dim`, and keep the shortcut if it gives some texts the rows that they have without it."""
         tokens = self._tokens(PROBES)
         plain = self._plain(tokens)
         self.dim = int(plain.shape[1])

@@ -90,11 +90,6 @@ class TimmEncoder(PixelEncoder):
             features = self._model.forward_features(self._batch(images))
             return self._model.forward_head(features, pre_logits=True).float()
 
-    def _stack(self, images: list[Any]) -> Any:
-        import torch
-
-        return torch.stack(images).to(self.device, self._dtype)
-
     def _blank(self, config: dict[str, Any]) -> Any:
         import torch
 

@@ -48,14 +48,18 @@ def shortcut(model: Any) -> Shortcut | None:
 
     text: Any = getattr(model, "text", None)
     kind: type = type(model)
-    if kind is CLIP and "encode_text" not in vars(model):
+    if kind is CLIP:
         found = CausalTower(model, model.text_pool_type, model.text_eos_id)
     elif kind is CustomTextCLIP and type(text) is TextTransformer:
         found = CausalTower(text, text.pool_type, text.eos_id)
     else:
         return None
-    pooled = found.pool in {"argmax", "eos"}
-    return found if pooled and _causal(found.tower) and _standard(found.tower) else None
+    if found.pool not in {"argmax", "eos"} or not _causal(found.tower) or not _standard(found.tower):
+        return None
+    from imgbench.encoders.packed import changed
+
+    called = [model, found.tower, *found.tower.transformer.modules()]
+    return None if any(changed(each) or "encode_text" in vars(each) for each in called) else found
 
 
 def _causal(tower: Any) -> bool:
