@@ -1,4 +1,4 @@
-"""Queries to vectors by ViT-B-32, beside the plain loop of open_clip and the network alone.
+"""Queries to vectors by ViT-B-32, beside the plain loop of open_clip and imgbench's network alone.
 
 IMGBENCH_QUERIES=10725 times all queries once instead of a sample of 256: minutes for the plain loop.
 """
@@ -74,13 +74,13 @@ def encoding(request: pytest.FixtureRequest) -> tuple[str, Sides]:
     return precision, {
         "imgbench": partial(encoder.encode_texts, texts),
         "open_clip in a loop": partial(loop, texts),
-        "the network alone": alone(encoder, texts),
+        "imgbench's network alone": alone(encoder, texts),
     }
 
 
 @long
 @pytest.mark.benchmark(group=f"encode {COUNT} {SOURCE}, {MODEL}")
-@pytest.mark.parametrize("side", ["imgbench", "open_clip in a loop", "the network alone"])
+@pytest.mark.parametrize("side", ["imgbench", "open_clip in a loop", "imgbench's network alone"])
 def test_texts(side: str, encoding: tuple[str, Sides], benchmark: BenchmarkFixture) -> None:
     precision, sides = encoding
     benchmark.group += f" in {precision}"

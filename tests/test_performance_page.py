@@ -44,7 +44,7 @@ def stages(theirs: float, **more: object) -> dict[str, object]:
 
 
 def figure(ours: list[float], theirs: list[float], **more: object) -> dict[str, object]:
-    plain = {"peer": "ranx", "figure": "read", "unit": "s", "better": "lower", "why": ""}
+    plain = {"peer": "ranx", "figure": "read", "unit": "s", "better": "lower", "why": "", "runs": 3}
     return plain | {"ours": ours, "theirs": theirs} | more
 
 
@@ -54,9 +54,42 @@ def test_a_part_states_its_machine_and_versions(page):
     assert "pandas" not in said
 
 
-def test_the_versions_of_the_peers_are_stated(page):
-    part = {**STAMP, "peers": ["ranx 0.3.21", "torch 2"], "threads": 2, "rows": []}
-    assert page.machine(part).endswith(" Peers, all on 2 threads: ranx 0.3.21; torch 2.")
+def test_each_peer_has_its_own_date_machine_and_number_of_runs(page):
+    told = {**STAMP, "versions": "ranx 0.3.21", "threads": 2, "runs": 3}
+    later = told | {"date": "2026-12-01T05:00:00+00:00", "versions": "autofaiss 2.18.0", "runs": 1}
+    lines = page.machine(
+        {"command": "x", "peers": {"ranx": told, "autofaiss": later}, "rows": []}
+    ).splitlines()
+    where = "A processor, 2 cores, no GPU; Python 3.11.7, torch 2.14.1."
+    runs = "median of 3 processes (lowest to highest)"
+    assert lines[-2:] == [
+        f"- *ranx*: {runs}, 2 threads, 21 November 2026: {where} Peer: ranx 0.3.21.",
+        f"- *autofaiss*: one run, 2 threads, 1 December 2026: {where} Peer: autofaiss 2.18.0.",
+    ]
+
+
+def test_figures_that_are_kept_keep_their_date(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.syspath_prepend(BENCHMARKS / "peers")
+    import compare_peers
+
+    new = figure([2, 1, 3], [5, 4, 6], versions="ranx 0.3.21")
+    old = figure([1, 1, 1], [2, 2, 2], peer="autofaiss", family="autofaiss", runs=1)
+    stale = figure([9, 9, 9], [9, 9, 9], family="ranx")
+    stamp = {**STAMP, "versions": "autofaiss 2.18.0", "threads": 4, "runs": 1}
+    saved = tmp_path / "peers.json"
+    saved.write_text(json.dumps({"command": "x", "peers": {"autofaiss": stamp}, "rows": [stale, old]}))
+    monkeypatch.setitem(compare_peers.PEERS, "ranx", lambda *_: [new])
+    monkeypatch.setattr(compare_peers, "environment", lambda *_: Path("python"))
+    asked = ["compare_peers.py", "--peer", "ranx", "--json", str(saved), "--times", "3", "--threads", "2"]
+    monkeypatch.setattr(sys, "argv", asked)
+    compare_peers.main()
+    part = json.loads(saved.read_text("utf-8"))
+    assert part["rows"] == [new | {"family": "ranx"}, old]
+    assert list(part["peers"]) == ["ranx", "autofaiss"]
+    assert part["peers"]["autofaiss"] == stamp
+    assert part["peers"]["ranx"]["date"] > STAMP["date"][:10]
+    assert (part["peers"]["ranx"]["runs"], part["peers"]["ranx"]["threads"]) == (3, 2)
 
 
 def test_parts_that_were_not_measured_are_named(page):
@@ -87,6 +120,34 @@ def test_a_reason_is_given_where_there_is_one(page, monkeypatch):
     assert page.shown(stages(0.5))[1][0].endswith("the other is faster. It has less to do.")
 
 
+def test_our_own_network_is_no_rival(page):
+    part = stages(2.0)
+    part["groups"]["sort cards"].append(side("imgbench's network alone", 0.9))
+    assert page.shown(part)[1] == []
+    part["groups"]["sort cards"].append(side("the network alone", 0.9))
+    assert len(page.shown(part)[1]) == 1
+
+
+def test_what_is_known_to_lose_has_its_reason(page, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import performance
+    import study_size
+
+    for what in ("the process", "imgbench.benchmark"):
+        study_size.tell(what, 90.0, 81.0, 45.0)
+    printed = capsys.readouterr().out
+    rows = performance.whole_rows(printed) + performance.cached_rows(
+        "first run 60.0 s, second run 10.0 s: 16.7%"
+    )
+    remarks = page.shown({**STAMP, "rows": rows})[1]
+    assert len(remarks) == 3
+    name = "search IVF128,Flat?nprobe=8: 2,000 queries, 20,000 x 256"
+    remarks += page.shown({**STAMP, "groups": {name: [side("imgbench", 1.0), side("faiss", 0.8)]}})[1]
+    reasons = [remark.partition("misses its target. ")[2] or remark for remark in remarks]
+    words = ["Imports take", "Writing indexes", "The encoder of `scenes` is tiny", "Python"]
+    assert all(word in reason for word, reason in zip(words, reasons, strict=True)), reasons
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "better", "winner"),
     [
@@ -100,6 +161,24 @@ def test_a_reason_is_given_where_there_is_one(page, monkeypatch):
 )
 def test_who_is_better(page, ours, theirs, better, winner):
     assert page.winner(figure(ours, theirs, better=better)) == winner
+
+
+@pytest.mark.parametrize(
+    ("unit", "theirs", "winner"),
+    [("s", 2.9, "neither"), ("s", 3.0, "imgbench"), ("ms", 1.4, "neither"), ("ms", 1.3, "the peer"),
+     ("MB", 2.1, "imgbench")],
+)  # fmt: skip
+def test_one_run_decides_about_times_only_beyond_its_rule(page, unit, theirs, winner):
+    assert page.winner(figure([2, 2, 2], [theirs] * 3, unit=unit, runs=1)) == winner
+
+
+def test_how_close_the_answers_are_is_said(page):
+    rows = [figure([1, 1, 1], [2, 2, 2], differs=0.0), figure([1, 1, 1], [2, 2, 2], differs=0.00156)]
+    part = {"command": "x", "peers": {}, "rows": rows}
+    assert page.shown(part)[1] == [
+        "*ranx, read*: both sides give the same values.",
+        "*ranx, read*: the values of both sides differ by at most .0016.",
+    ]
 
 
 def test_scores_whose_paired_interval_holds_zero_have_no_winner(page):
@@ -157,7 +236,10 @@ def test_figures_with_a_target_are_found_in_what_the_scripts_print(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     import performance
 
-    printed = "wall\nthe process: 90.0 s, 4.6 s (5.1%) outside FAISS's own calls, 2.40 times the bare sum"
+    printed = (
+        "wall\nthe process: 90.0 s, 4.6 s (5.1%) outside of searching, training and adding, "
+        "2.40 times the bare sum"
+    )
     outside, times = performance.whole_rows(printed)
     assert (outside["reached"], outside["misses"]) == ("5.1 % of 90.0 s", True)
     assert (times["reached"], times["misses"]) == ("2.40 times", False)

@@ -2,7 +2,8 @@
 
 Each peer has an environment of its own, made once from requirements-NAME.txt. Both sides run in fresh
 processes that take turns, with the same number of threads. The figures are kept in
-benchmarks/measured/peers.json; those of the peers that were not asked for stay as they were.
+benchmarks/measured/peers.json; those of the peers that were not asked for stay as they were, with their date,
+machine and number of processes.
 """
 
 from __future__ import annotations
@@ -35,24 +36,21 @@ NEEDS_DATA = {"clip-benchmark", "autofaiss"}
 def main() -> None:
     options = _options()
     kept = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
-    rows = {row["figure"] + row["peer"]: row for row in kept.get("rows", [])}
+    rows, stamps = kept.get("rows", []), kept.get("peers", {})
     for name in options.peer:
         if name in NEEDS_DATA and not peer_inputs.data().is_dir():
             print(f"{name}: skipped, {peer_inputs.data()} is missing. IMGBENCH_DATA names its place.")
             continue
         python, start = environment(name, options.folder.resolve()), time.perf_counter()
         found = PEERS[name](python, options.folder.resolve(), options.threads, options.times)
-        rows = {key: row for key, row in rows.items() if row["family"] != name}
-        rows |= {row["figure"] + row["peer"]: row | {"family": name} for row in found}
+        rows = [row for row in rows if row["family"] != name] + [row | {"family": name} for row in found]
+        stamps[name] = _stamp(found, options)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     order = list(PEERS)
     part = {
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": "python benchmarks/peers/compare_peers.py",
-        "environment": machine.describe(),
-        "threads": options.threads,
-        "peers": sorted({row["versions"] for row in rows.values()}),
-        "rows": sorted(rows.values(), key=lambda row: order.index(row["family"])),
+        "peers": {name: stamps[name] for name in order if name in stamps},
+        "rows": sorted(rows, key=lambda row: order.index(row["family"])),
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(part, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -61,6 +59,17 @@ def main() -> None:
 
     table, remarks = shown(part)
     print("\n".join(["", table, "", *remarks]))
+
+
+def _stamp(rows: list[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
+    """When and where the figures of one peer were measured, and in how many processes of each side."""
+    return {
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "environment": machine.describe(),
+        "versions": rows[0]["versions"],
+        "threads": options.threads,
+        "runs": options.times,
+    }
 
 
 def _options() -> argparse.Namespace:

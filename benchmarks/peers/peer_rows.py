@@ -28,19 +28,21 @@ RETRIEVAL = {
     "bf16, whole": "the same from the start of the process, bf16",
     "vectors": "recall@5 both ways of ready vectors, 1,000 and 5,000 x 256",
 }
+# recall@5 may differ where two cosines differ by rounding alone: by one photograph, or its five captions.
+NEAR_TIES = {"fp32": 1 / PHOTOS, "bf16": 1 / PHOTOS, "vectors": 1 / 1000}
 BUDGETS = {"10": "asked for 10 ms, its default", "0.05": "asked for 0.05 ms"}
 WHY: dict[tuple[str, str], str] = {
     (
         "autofaiss",
         "tune",
     ): "It builds one index and moves one parameter until a query takes the time asked for; "
-    "what is lost it does not ask. imgbench builds some twenty indexes and proves the loss of its choice on "
-    "queries that did not choose it.",
+    "what is lost it does not ask. imgbench builds some twenty indexes and proves the loss of its choice (of "
+    "nDCG@10, at most .01) on queries that did not choose it.",
 }
 
 
 def row(
-    peer: str, figure: str, runs: Runs, sides: tuple[str, str], keys: tuple[str, str], **more: str
+    peer: str, figure: str, runs: Runs, sides: tuple[str, str], keys: tuple[str, str], **more: object
 ) -> dict[str, Any]:
     """A line of the table: a figure of both sides over their runs."""
     ours, theirs = (runs[side] for side in sides)
@@ -101,10 +103,15 @@ def clip_benchmark(python: Path, folder: Path, threads: int, times: int) -> list
         }
         runs = alternate(sides, times=times, threads=threads)
         differs = apart(runs, *sides)
+        if differs > NEAR_TIES[what]:
+            raise SystemExit(
+                f"recall@5 differs by {differs:.4f} in {what}, at most {NEAR_TIES[what]:.4f} is rounding."
+            )
         for key, text in RETRIEVAL.items():
             if key.partition(",")[0] == what:
                 both = "imgbench", "clip-benchmark"
-                rows.append(row(both[1], text, runs, both, (key, key), differs=f"{differs:.5f}"))
+                told = {} if "," in key else {"differs": differs}  # of the same processes: said once
+                rows.append(row(both[1], text, runs, both, (key, key), **told))
     return rows
 
 
@@ -127,22 +134,31 @@ def _theirs(out: Path, params: str) -> dict[str, Any]:
     return {"index": str(out / "autofaiss.index"), "params": {name: int(value) for name, value in pairs}}
 
 
-def _budget(runs: Runs, budget: str, best: str) -> list[dict[str, Any]]:
-    """The lines about one budget: what was tuned, then quality at the latency of the peer or below."""
+def _budget(runs: Runs, budget: str, tuned: str) -> list[dict[str, Any]]:
+    """The lines about one budget: tuning, time at the peer's quality, quality in the peer's time."""
     measured, theirs, asked = runs["points"][-1], f"{budget} ms", BUDGETS[budget]
-    near, (low, high) = measured["near"][theirs], measured["intervals"][theirs]
-    exact, even = measured["figures"]["Flat: ms"], "yes" if low <= 0 <= high else ""
+    (equal, near), figures = measured["chosen"][theirs], measured["figures"]
+    even = ["yes" if low <= 0 <= high else "" for low, high in measured["intervals"][theirs]]
     versions = row("", "", runs, ("imgbench", budget), ("tune", "tune"))["versions"]
 
-    def line(figure: str, ours: str, key: str, **more: str) -> dict[str, Any]:
+    def line(figure: str, ours: str, key: str, **more: object) -> dict[str, Any]:
         keys = f"{ours}: {key}", f"{theirs}: {key}"
-        return row("autofaiss", figure, runs, ("points", "points"), keys, versions=versions, **more)
+        return row(
+            "autofaiss", f"{figure}, {asked}", runs, ("points", "points"), keys, versions=versions, **more
+        )
 
-    score = {"unit": "", "better": "higher"}
+    def point(name: str, key: str = "") -> str:
+        """A point with its overlap and its time: neither says much without the other."""
+        overlap, spent = (figures[f"{key or name}: {figure}"] for figure in ("overlap@10", "ms"))
+        return f"{name} ({spent:.2g} ms, overlap@10 {overlap:.4f})"
+
+    score, both = {"unit": "", "better": "higher"}, f"{point(near)} beside {point('the peer', theirs)}"
+    better = f"{point(equal)} beside {point('the peer', theirs)}"
+    chose = f"tune 11,679 x 256; chosen: {point(tuned)} beside {point('the peer', theirs)}, {asked}"
     return [
-        row("autofaiss", f"tune 11,679 x 256, {asked}", runs, ("imgbench", budget), ("tune", "tune")),
-        line(f"one query ({best}; exact search: {exact:.2g} ms), {asked}", best, "ms", unit="ms"),
-        line(f"nDCG@10 in no more time ({near}), {asked}", near, "nDCG@10", even=even, **score),
-        line(f"overlap@10 with exact search, likewise, {asked}", near, "overlap@10", **score),
-        line(f"size of that index, {asked}", near, "MB", unit="MB"),
+        row("autofaiss", chose, runs, ("imgbench", budget), ("tune", "tune")),
+        line(f"one query at no lower overlap: {better}", equal, "ms", unit="ms"),
+        line(f"nDCG@10 in no more time: {both}", near, "nDCG@10", even=even[0], **score),
+        line("overlap@10 with exact search of these", near, "overlap@10", even=even[1], **score),
+        line("size of these", near, "MB", unit="MB"),
     ]
