@@ -202,7 +202,7 @@ class _Task:
                     extras.curve(space, self.judge, confidence=self.confidence, seed=self.seed, say=tell)
                 )
         if self.loads:
-            with stopwatch.stage("loads"), stopwatch.faiss():  # in threads of their own
+            with stopwatch.stage("loads"):
                 beside.append(
                     extras.loads(space, points, self.loads, self.protocol, k, seed=self.seed, say=tell)
                 )

@@ -35,7 +35,10 @@ def replacing(path: Path) -> Generator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Generator[None]:
-    """Alone with the folder; the lock, a file beside it, goes with the process that holds it."""
+    """Alone with the folder; the lock, a file beside it, goes with the process that holds it.
+
+    InputError where the lock cannot be written, and where a link stands in its place.
+    """
     with _opened(folder.with_name(f"{folder.name}.lock")) as file:
         with contextlib.suppress(ImportError, OSError):  # Windows has no fcntl, some network disks no locks
             import fcntl
@@ -54,10 +57,15 @@ def digest(path: Path) -> str | None:
 
 
 def _opened(path: Path) -> TextIO:
+    # A link could lead to any file: none is followed, and nothing is truncated. Windows has no such flag.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w")
+        return os.fdopen(os.open(path, flags, 0o666), "a")
     except OSError as error:
+        if path.is_symlink():
+            came = f"The lock {path} is a link."
+            raise InputError(came, "Links are not followed.", "Remove it, or choose another cache.") from None
         raise InputError(
             f"{path.parent} cannot be written to: {error.strerror}.",
             "Wanted a folder to write to.",

@@ -39,7 +39,8 @@ class Embeddings:
     """A unit vector per id. `vectors` is float16 or float32 in C order; float64 becomes float32.
 
     InputError names the rows that are not finite or whose norm is not 1 within 1e-2. `quarantine` lists what
-    has no row, with the reason; `rows_per_second` is the rate at which the encoder made them.
+    has no row, with the reason; `rows_per_second` is the rate at which the encoder made them, and `cached`
+    whether `embed` found them all in its cache, so that the rate is that of an earlier run.
     """
 
     ids: tuple[str, ...]
@@ -48,6 +49,7 @@ class Embeddings:
     fingerprint: str | None = None
     rows_per_second: float | None = None
     path: Path | None = None
+    cached: bool = False
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Embeddings:
         fingerprint: str | None = None,
         rows_per_second: float | None = None,
         path: Path | None = None,
+        cached: bool = False,
     ) -> None:
         for name, value in {
             "ids": tuple(map(str, ids)),
@@ -66,6 +69,7 @@ class Embeddings:
             "fingerprint": fingerprint,
             "rows_per_second": rows_per_second,
             "path": path,
+            "cached": cached,
         }.items():
             object.__setattr__(self, name, value)
         checks.check_ids(self.ids, len(self.vectors))
@@ -257,11 +261,12 @@ def _encoder(encoder: Encoder | str) -> Encoder:
 def _embedded(plan: store.Plan, encode: store.Encode, folder: Path | None) -> Embeddings:
     if folder is None:
         return _in_memory(plan, encode)
-    store.fill(folder / plan.key, plan, encode)
-    return _from_store(folder / plan.key, verify=False)  # `fill` has just verified it
+    encoded = store.fill(folder / plan.key, plan, encode)
+    # `fill` has just verified it.
+    return _from_store(folder / plan.key, verify=False, cached=not encoded)
 
 
-def _from_store(folder: Path, *, verify: bool) -> Embeddings:
+def _from_store(folder: Path, *, verify: bool, cached: bool = False) -> Embeddings:
     stored = store.read(folder, verify=verify)
     _check_any(stored.ids, stored.quarantine)
     return Embeddings(
@@ -271,6 +276,7 @@ def _from_store(folder: Path, *, verify: bool) -> Embeddings:
         fingerprint=f"sha256:{stored.key}",
         rows_per_second=stored.rows_per_second,
         path=folder,
+        cached=cached,
     )
 
 

@@ -121,7 +121,9 @@ def measure(
     if builds > 1:
         with environment.threads(protocol.threads):
             seeds = range(seed + 1, seed + builds)
-            again = _again(specs[1:], images, queries, k=k, seeds=seeds, cache=cache, say=say)
+            again = _again(
+                specs[1:], images, queries, k=k, seeds=seeds, protocol=protocol, cache=cache, say=say
+            )
         points = tuple(replace(point, again=tuple(again.get(point.key, ()))) for point in points)
     return Points(points, drift, build_threads)
 
@@ -142,9 +144,8 @@ def _timed(
         say("timing exact search, first time")
         first = _median_ms(baseline, len(rows), protocol, seed)
         say(f"latency of {len(searched)} points, interleaved")
-        with stopwatch.stage("latency", unit="queries") as stage:
+        with stopwatch.stage("latency"):  # no rate: calls that are not timed stand among the others
             latencies = timing.latency(calls, queries=len(rows), calls_each=protocol.latency_calls, seed=seed)
-            stage.items += sum(each.queries for each in latencies.values())
         with stopwatch.stage("throughput", unit="queries") as stage:
             throughputs = _throughputs(searched, rows, k=k, seed=seed, protocol=protocol, say=say)
             stage.items += sum(each.repeats * each.batch for each in throughputs.values())
@@ -170,8 +171,8 @@ def _search_all(
         if spec.name not in built:
             say(f"building {spec.name}")
             with stopwatch.stage(f"build {spec.name}", unit="images") as stage:
-                built[spec.name] = shelf.index(spec, seed=seed, threads=protocol.threads)
-                stage.items += len(shelf.images)
+                built[spec.name] = _, cached = shelf.index(spec, seed=seed, threads=protocol.threads)
+                stage.items += 0 if cached else len(shelf.images)
         for params in spec.grid:
             say(f"searching {spec.key(params)}")
             searched.append(_search(built[spec.name], spec.key(params), params, queries, k))
@@ -187,6 +188,7 @@ def _again(
     *,
     k: int,
     seeds: range,
+    protocol: Protocol,
     cache: str | Path | None,
     say: Say,
 ) -> dict[str, list[Run]]:
@@ -201,8 +203,8 @@ def _again(
         for name, grid in grids.items():
             say(f"building {name}, build {number} of {len(seeds) + 1}")
             with stopwatch.stage(f"build {name}", unit="images") as stage:
-                index, _ = shelf.index(IndexSpec.parse(name), seed=seed)
-                stage.items += len(images)
+                index, cached = shelf.index(IndexSpec.parse(name), seed=seed, threads=protocol.threads)
+                stage.items += 0 if cached else len(images)
             for key, params in grid:
                 with stopwatch.stage(f"search {key}", unit="queries") as stage:
                     found.setdefault(key, []).append(index.search(queries, k, **params))
@@ -231,11 +233,10 @@ def _single(point: _Searched, rows: Float32[np.ndarray, "query dim"], k: int) ->
 
 def _median_ms(call: Callable[[int], object], queries: int, protocol: Protocol, seed: int) -> float:
     calls = max(1, min(_DRIFT_CALLS, protocol.latency_calls))
-    with stopwatch.stage("drift of exact search", unit="queries") as stage:
+    with stopwatch.stage("drift of exact search"):
         found = timing.latency(
             {"exact": call}, queries=queries, calls_each=calls, calls_at_least=calls, warmup=10, seed=seed
         )
-        stage.items += calls
     return found["exact"].p50.value
 
 

@@ -118,6 +118,7 @@ def embedded(
         "images_per_second": images.rows_per_second,
         "fingerprint": model.fingerprint,
         "unreadable_images": len(images.quarantine),
+        "cached": images.cached,
     }
     notices = (_unreadable(model.name, images),)
     if whole:

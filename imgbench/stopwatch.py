@@ -1,4 +1,7 @@
-"""Where the time of a run went: stages within stages, and how much of them was spent inside FAISS.
+"""Where the time of a run went: stages within stages, and how much of them was searching, training, adding.
+
+These are FAISS's own calls and, in exact search, imgbench's own product where that is faster; `faiss` in the
+names here and in results.json means both.
 
 Code anywhere names what it does; only while a watch runs in the same thread is it written down.
 
@@ -30,8 +33,8 @@ class Stage:
 
     `items` is how many of `unit` were done (images, texts, queries): add to it. `waited` is how many seconds
     the stage's own work stood still for its input, such as a forward pass for decoded images: the stall
-    share is waited / seconds. `faiss` is how many seconds were spent inside FAISS's own calls, here and not
-    in the stages within.
+    share is waited / seconds. `faiss` is how many seconds were spent searching, training and adding, here and
+    not in the stages within.
     """
 
     name: str
@@ -50,7 +53,7 @@ class Stage:
 
     @property
     def faiss_seconds(self) -> float:
-        """Wall seconds inside FAISS's own calls, those of the stages within included."""
+        """Wall seconds of searching, training and adding, those of the stages within included."""
         return self.faiss + sum(each.faiss_seconds for each in self.within.values())
 
     @contextlib.contextmanager
@@ -102,7 +105,7 @@ class Watch:
 
     def to_dict(self) -> dict[str, Any]:
         """`profile` of results.json, also of a run that goes on: `seconds` in all, of which `faiss_seconds`
-        inside FAISS, and `stages` in their order, each with its `depth` and its own figures.
+        searching, training and adding, and `stages` in their order, each with its `depth` and own figures.
         """
         rows = [row for each in self.whole.within.values() for row in each.rows(0)]
         return {
@@ -125,7 +128,7 @@ class Watch:
 
     @contextlib.contextmanager
     def faiss(self) -> Generator[None]:
-        """FAISS's own work in the stage that is open now."""
+        """Searching, training or adding in the stage that is open now."""
         if self._in_faiss:  # a region within a region counts once
             yield
             return
@@ -135,6 +138,11 @@ class Watch:
         finally:
             self._in_faiss = False
             self.at.faiss += time.perf_counter() - start
+
+    def took(self, seconds: float) -> None:
+        """What a clock has summed; nothing in `faiss`, which counts it already."""
+        if not self._in_faiss:
+            self.at.faiss += seconds
 
 
 _WATCH: ContextVar[Watch | None] = ContextVar("imgbench-stopwatch", default=None)
@@ -176,15 +184,15 @@ def stage(name: str, *, unit: str = "") -> contextlib.AbstractContextManager[Sta
 
 
 def faiss() -> contextlib.AbstractContextManager[None]:
-    """What is done within is FAISS's own work: a search, train or add call, or waiting for one."""
+    """What is done within is searching, training or adding, or waiting for it."""
     watch = _running()
     return contextlib.nullcontext() if watch is None else watch.faiss()
 
 
 def faiss_took(seconds: float) -> None:
-    """FAISS's own work that a clock has summed already, as that of a timed loop."""
+    """Searching, training or adding that a clock has summed already, as a timed loop; nothing in `faiss`."""
     if (watch := _running()) is not None:
-        watch.at.faiss += seconds
+        watch.took(seconds)
 
 
 def _running() -> Watch | None:

@@ -87,8 +87,10 @@ class Stored:
     rows_per_second: float | None
 
 
-def fill(folder: Path, plan: Plan, encode: Encode) -> None:
-    """Encode whatever the store lacks. InputError if its manifest names another content or encoder."""
+def fill(folder: Path, plan: Plan, encode: Encode) -> bool:
+    """Encode whatever the store lacks; false if that is nothing. InputError if its manifest names another
+    content or encoder.
+    """
     with locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for part in folder.glob(".*.part"):  # of a job that was killed while it wrote
@@ -98,13 +100,15 @@ def fill(folder: Path, plan: Plan, encode: Encode) -> None:
         plan = replace(plan, shard_rows=said.get("shard_rows", plan.shard_rows))
         shards = _intact(folder, said)
         _warn_of_damage(folder, said, shards)
-        if len(shards) == len(plan.spans()) and _ids_intact(folder, said):
-            return
+        lacking = len(shards) < len(plan.spans())
+        if not lacking and _ids_intact(folder, said):
+            return False
         for number, span in enumerate(plan.spans()):
             if number not in shards:
                 shards[number] = _write_shard(folder, number, plan, span, encode)
                 _write_manifest(folder, plan, shards)
         _write_ids(folder, plan, shards)
+        return lacking
 
 
 def read(folder: Path, *, verify: bool = True) -> Stored:

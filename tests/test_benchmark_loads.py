@@ -51,6 +51,11 @@ def test_every_point_is_measured_with_every_load_and_alone(report):
         assert {each["threads"] for each in point["batches"]} == {2}
 
 
+def test_only_timed_calls_count_as_searching(report):
+    (loads,) = [each for each in report.results["profile"]["stages"] if each["stage"] == "loads"]
+    assert 0 < loads["faiss_seconds"] < loads["seconds"]
+
+
 def test_all_queries_in_one_batch_are_the_throughput_of_the_table(report):
     for point in report.results["points"]:
         whole = dict(point["batches"][-1])

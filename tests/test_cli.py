@@ -77,7 +77,7 @@ def test_a_profile_follows_the_table(folder: Path) -> None:
     )  # fmt: skip
     table, _, told = found.stdout.partition("Where the time went")
     assert "IVF4,Flat?nprobe=1" in table
-    assert "outside them." in told
+    assert "outside of these." in told
     named = [line.split("  ")[0] for line in told.splitlines()]
     wanted = ["import libraries", "embed images", "search IVF4,Flat?nprobe=1", "latency", "save", "· draw"]
     assert [name for name in named if name in wanted] == wanted

@@ -82,6 +82,11 @@ def change(path, **fields):
         (lambda path: change(path, ids=["a"] * 200), "is damaged. Missing or changed: ids."),
         (lambda path: change(path, ids=[1] * 200), "is damaged. Missing or changed: ids."),
         (lambda path: change(path, spec=...), "is damaged. Missing or changed: spec."),
+        (lambda path: change(path, train_seconds=float("nan")), "Missing or changed: train_seconds."),
+        (lambda path: change(path, train_seconds=float("inf")), "Missing or changed: train_seconds."),
+        (lambda path: change(path, add_seconds=-0.1), "Missing or changed: add_seconds."),
+        (lambda path: change(path, add_seconds=True), "Missing or changed: add_seconds."),
+        (lambda path: change(path, add_seconds=10**400), "Missing or changed: add_seconds."),
         (
             lambda path: change(path, dim=8),
             "holds 200 vectors of 16 dimensions. Its description says 200 of 8.",

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from imgbench import Embeddings, Index
+from imgbench.complete import locked
+from imgbench.errors import InputError
 from imgbench.index import kept
 from imgbench.index.kept import Shelf
 from imgbench.index.spec import IndexSpec
@@ -189,3 +191,156 @@ def test_two_that_want_the_same_index_build_it_once(builds: Builds, tmp_path: Pa
         thread.join()
     assert sorted(cached) == [False, True, True]
     assert builds.names == ["HNSW8"]
+
+
+def entry(cache: Path) -> Path:
+    return index_file(cache).parent
+
+
+def exchange(one: Path, other: Path) -> None:
+    aside = one.with_name("aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
+@pytest.mark.parametrize(
+    ("images", "seed"), [(embeddings(2), 0), (embeddings(), 1)], ids=["other vectors", "another seed"]
+)
+def test_two_whole_entries_that_were_exchanged_are_not_believed(
+    builds: Builds, tmp_path: Path, images: Embeddings, seed: int
+) -> None:
+    first, _ = Shelf(embeddings(), tmp_path).index(IVF)
+    mine = entry(tmp_path)
+    Shelf(images, tmp_path).index(IVF, seed=seed)
+    (other,) = set(mine.parent.glob("*/")) - {mine}
+    exchange(mine, other)
+    with pytest.warns(UserWarning, match="damaged or gone"):
+        again, cached = Shelf(embeddings(), tmp_path).index(IVF)
+    assert (cached, again.seed, len(builds.names)) == (False, 0, 3)
+    queries = embeddings(1, 20)
+    assert again.search(queries, 5).to_dict() == first.search(queries, 5).to_dict()
+
+
+@pytest.mark.parametrize(
+    "change", [{"train_seconds": 5.0}, {"add_seconds": -1.0}, {"add_seconds": float("nan")}, {"notes": ["x"]}]
+)
+def test_times_and_notes_that_were_changed_are_not_believed(tmp_path: Path, change: dict) -> None:
+    first, _ = Shelf(embeddings(), tmp_path).index(IVF)
+    note = index_file(tmp_path).with_name("index.faiss.json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | change))
+    with pytest.warns(UserWarning, match="damaged or gone"):
+        again, cached = Shelf(embeddings(), tmp_path).index(IVF)
+    assert (cached, again.notes) == (False, first.notes)
+
+
+def test_a_label_that_is_no_json_is_not_believed(tmp_path: Path) -> None:
+    Shelf(embeddings(), tmp_path).index(IVF)
+    (entry(tmp_path) / "kept.json").write_text("{")
+    with pytest.warns(UserWarning, match="damaged or gone"):
+        assert not Shelf(embeddings(), tmp_path).index(IVF)[1]
+    assert Shelf(embeddings(), tmp_path).index(IVF)[1]
+
+
+def test_what_was_interrupted_is_built_again_in_silence_and_leaves_nothing(tmp_path: Path) -> None:
+    with (
+        mock.patch("imgbench.index.files.faiss.write_index", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        Shelf(embeddings(), tmp_path).index(IVF)
+    (folder,) = tmp_path.glob("indexes/*/")
+    for name in (".index.faiss.7.tmp", ".index.faiss.json.7.tmp", ".kept.json.7.part"):
+        (folder / name).write_text("of a writer that was killed")
+    assert not Shelf(embeddings(), tmp_path).index(IVF)[1]  # a warning would be an error here
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "index.faiss", "index.faiss.json", "kept.json",
+    ]  # fmt: skip
+    assert Shelf(embeddings(), tmp_path).index(IVF)[1]
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "somebody's").write_text("kept")
+
+
+def a_link(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.symlink_to(path.parent.parent / "nowhere")
+
+
+def a_file(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("somebody's")
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("index.faiss", a_folder), ("index.faiss", a_link), ("index.faiss.json", a_folder),
+        ("kept.json", a_folder), ("", a_file), ("", a_link),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*is damaged or gone")
+def test_what_is_in_the_way_is_put_aside(tmp_path: Path, name: str, harm) -> None:
+    Shelf(embeddings(), tmp_path).index(IVF)
+    path = entry(tmp_path) / name
+    harm(path)
+    told = rf"{path.name} was in the way of an index and is {path.name}\.\d+\.aside now"
+    with pytest.warns(UserWarning, match=told):
+        assert not Shelf(embeddings(), tmp_path).index(IVF)[1]
+    assert Shelf(embeddings(), tmp_path).index(IVF)[1]
+    (aside,) = path.parent.glob("*.aside")
+    if not aside.is_symlink():
+        assert "somebody's" in (aside.read_text() if aside.is_file() else next(aside.iterdir()).name)
+
+
+def test_nothing_is_written_or_removed_through_a_link(tmp_path: Path) -> None:
+    Shelf(embeddings(), tmp_path / "cache").index(IVF)
+    folder = entry(tmp_path / "cache")
+    shutil.rmtree(folder)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ".precious.tmp").write_text("kept")
+    folder.symlink_to(elsewhere)
+    with pytest.warns(UserWarning, match="was in the way"):
+        Shelf(embeddings(), tmp_path / "cache").index(IVF)
+    assert [path.name for path in elsewhere.iterdir()] == [".precious.tmp"]
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    Shelf(embeddings(), tmp_path).index(IVF)
+    folder = entry(tmp_path)
+    shutil.rmtree(folder)
+    precious, lock = tmp_path / "precious", folder.with_name(f"{folder.name}.lock")
+    precious.write_text("precious")
+    lock.unlink()
+    lock.symlink_to(precious)
+    with pytest.warns(UserWarning, match=r"The lock .*\.lock is a link\. Indexes are not kept there\."):
+        index, _ = Shelf(embeddings(), tmp_path).index(IVF)
+    assert (len(index), precious.read_text()) == (300, "precious")
+    with pytest.raises(InputError) as caught, locked(folder):
+        pass
+    assert str(caught.value) == (
+        f"The lock {lock} is a link. Links are not followed. Remove it, or choose another cache."
+    )
+
+
+def test_a_lock_keeps_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a.lock").write_text("precious")
+    with locked(tmp_path / "a"):
+        pass
+    assert (tmp_path / "a.lock").read_text() == "precious"
+
+
+def test_a_full_disk_is_told_in_plain_words(tmp_path: Path) -> None:
+    error = RuntimeError(
+        "Error in void faiss::write_HNSW(const HNSW*, IOWriter*) at /faiss/impl/index_write.cpp:360: Error: "
+        "'ret == (size)' failed: write error in /dev/full: 977 != 2000 (No space left on device)"
+    )
+    with (
+        mock.patch("imgbench.index.files.faiss.write_index", side_effect=error),
+        pytest.warns(UserWarning, match=r"\(write error in /dev/full: 977 != 2000 \(No space") as caught,
+    ):
+        Shelf(embeddings(), tmp_path).index(IVF)
+    assert "Error in void" not in str(caught[0].message)

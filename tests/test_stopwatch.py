@@ -91,6 +91,15 @@ def test_faiss_is_counted_once_and_in_every_stage_around_it(clock: Clock) -> Non
     assert [each["faiss_seconds"] for each in watch.to_dict()["stages"]] == [6.5, 6.5]
 
 
+def test_what_a_clock_summed_counts_once_too(clock: Clock) -> None:
+    with stopwatch.running() as watch, stopwatch.stage("search"):
+        with stopwatch.faiss():
+            clock.pass_(2.0)
+            stopwatch.faiss_took(1.5)  # of these two seconds
+        stopwatch.faiss_took(0.25)
+    assert watch.to_dict()["faiss_seconds"] == 2.25
+
+
 def test_what_fails_is_counted_and_leaves_the_watch_in_order(clock: Clock) -> None:
     def fail() -> None:
         clock.pass_(1.0)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,8 @@ def _record(path: Path) -> dict[str, Any]:
     wrong = [name for name, kinds in _FIELDS.items() if not isinstance(record.get(name, ...), kinds)]
     if not wrong and not all(isinstance(text, str) for text in [*record["ids"], *record["notes"]]):
         wrong = ["ids"]
+    if not wrong:
+        wrong = [name for name in ("train_seconds", "add_seconds") if not _is_time(record[name])]
     if not wrong and _ids_sha256(record["ids"]) != record["ids_sha256"]:
         wrong = ["ids"]
     if wrong:
@@ -138,6 +141,11 @@ def _temporary(path: Path) -> Generator[Path]:
     finally:
         with contextlib.suppress(NotADirectoryError):  # below a file there is nothing to remove
             name.unlink(missing_ok=True)
+
+
+def _is_time(seconds: float) -> bool:
+    """Whether it is finite, as no NaN is, and no integer beyond floats."""
+    return not isinstance(seconds, bool) and 0 <= seconds <= sys.float_info.max
 
 
 def _sha256(path: Path) -> str:

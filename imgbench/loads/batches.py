@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
+from imgbench import stopwatch
 from imgbench.environment import Pools
 from imgbench.loads.rounds import ROUNDS, SECONDS, in_rounds
 from imgbench.timing import Clock, Throughput, no_garbage_collection, read_back
@@ -104,4 +105,6 @@ def _rate(
 def _timed(call: Call, size: int, clock: Clock, first: int) -> int:
     start = clock()
     call(first, size)
-    return clock() - start
+    spent = clock() - start
+    stopwatch.faiss_took(spent / 1e9)
+    return spent

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from imgbench import stopwatch
 from imgbench.environment import Pools
 from imgbench.loads.rounds import ROUNDS, SECONDS, in_rounds
 from imgbench.timing import Clock, Latency, no_garbage_collection, read_back, summary
@@ -90,6 +91,7 @@ def concurrency(
         name, count = setting
         one = _Round(count, threads, pools, nanoseconds, clock)
         one.run(calls[name], orders[number])
+        stopwatch.faiss_took(one.milliseconds.sum() / 1e3 / count)  # clients search at the same time
         found[setting].append(one)
 
     # This hold is around those of the clients: BLAS has one number for all of them.

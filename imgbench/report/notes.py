@@ -126,12 +126,14 @@ def _builds(results: Results) -> list[str]:
 
 
 def _cached(results: Results) -> list[str]:
-    """Whose build times were not measured this time."""
-    found = dict.fromkeys(point["index"] for point in results["points"] if point.get("cached"))
-    if not found:
-        return []
-    few = ", ".join(found)
-    return [f"Read from the cache, with the build times of an earlier run on this machine: {few}."]
+    """Whose build times and encoding rates were not measured this time."""
+    indexes = dict.fromkeys(point["index"] for point in results["points"] if point.get("cached"))
+    encoders = [each["name"] for each in results["encoders"] if each.get("cached")]
+    told = {
+        "with the build times of an earlier run on this machine": indexes,
+        "with the encoding rate (images/s) of an earlier run": encoders,
+    }
+    return [f"Read from the cache, {what}: {', '.join(names)}." for what, names in told.items() if names]
 
 
 def _strata(results: Results) -> list[str]:

@@ -4,6 +4,7 @@ Keys beyond those of `FORM` are kept. Those that the pages know and a report may
 `corpus.notices` (sentences), `corpus.cluster_rule`, `corpus.detectable` (the losses
 that this corpus can rule out at best, and in words);
 `margin_given` (as it was asked, such as "1%"; `margin` holds units of the measure);
+`encoders[].cached` (true: all image vectors were read from the cache, and the rate is of an earlier run);
 `encoders[].precision_effect` (what another precision than fp32 changed, on a sample: cosines, and the first
 measure of queries that were ranked again; or why that was `not_measured`);
 `points[].delta[]`: `clusters_needed` (in all), `margin` (of this encoder), `changed` (queries), `method`, and
@@ -15,7 +16,8 @@ efficiency beside as many clients alone) and `points[].batches` (queries per sec
 measure), `points[].funnel`, `points[].latency_ms.intervals`, `points[].throughput_qps.low/high`;
 `strata` (differences in parts of the queries), `distractor_curves` (by encoder), and `baseline_drift`
 (encoder name -> share by which exact search was slower at the end than at the start);
-`profile` (seconds in all and inside FAISS, and `stages` in their order, each `depth` levels within another).
+`profile` (seconds in all, `faiss_seconds` of them searching, training and adding: FAISS's own calls and, in
+exact search, imgbench's own product; and `stages` in their order, each `depth` levels within another).
 """
 
 from __future__ import annotations
@@ -175,6 +177,7 @@ FORM: dict[str, object] = {
             "images_per_second": _SOME,
             "fingerprint": Maybe(str),
             "precision_effect": Maybe(_PRECISION),
+            "cached": Maybe(object),
         }
     ],
     "baseline": str,
