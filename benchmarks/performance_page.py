@@ -25,10 +25,11 @@ the reasons below the tables were written from a profile of the same command, an
 **Reading the tables.** Times are medians unless a line says "one run"; *IQR* is the distance between their
 quartiles. *Times as fast* is the other's time divided by ours: above 1, imgbench is faster. *Wanted* is a
 target that was fixed before anything was measured. Both sides get the same inputs and threads. Before the
-clock starts, each group of the stages checks that its sides give the same result; of photographs in bf16,
-beside which the loops run in fp32, it checks that cosines are above .999. *imgbench's network alone* is a
-part of imgbench's own work: a bound, not a rival. Ratios carry over to other machines better than times do.
-Where imgbench loses or misses a target, a line below the table says so, and why.
+clock starts, each group of the stages checks that its sides give the same result, but for rounding. In bf16
+that is much: values of text vectors may differ by .03; of photographs, beside which loops run in fp32,
+cosines have to be above .999. *imgbench's network alone* is a part of imgbench's own work: a bound, not a
+rival. Ratios carry over to other machines better than times do. Where imgbench loses or misses a target, a
+line below the table says so, and why.
 """
 
 AGAIN = """## Measure again
