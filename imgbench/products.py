@@ -9,20 +9,22 @@ to use AVX2, 1.6 times as slowly as oneDNN (measured). So the fastest here is fo
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Integer
+from jaxtyping import Bool, Float32, Float64, Int64, Integer
 
-from imgbench import environment
+if TYPE_CHECKING:
+    import torch
 
-ROUNDING = 1e-5
-"""Two float32 products of the same unit vectors differ by 3e-7 (measured); this is far above it."""
+PANEL = 256
+"""Dimensions that our own kernels sum at once: fewer roundings in a row, so a smaller `margin`."""
 
 Block: TypeAlias = Float32[np.ndarray, "query image"]
 Product: TypeAlias = Callable[[Float32[np.ndarray, "image dim"]], Block]
@@ -33,6 +35,9 @@ Kernel: TypeAlias = Callable[[Float32[np.ndarray, "query dim"]], Product]
 _TRIED = 512, 1024, 512  # queries, images, dimensions: 3 ms of one core
 _TRIALS, _CHECKED = 5, 64
 _CLEARLY = 0.8  # of the time of something else
+_UNIT = 2.0**-24  # half the distance from 1 to the next float32
+_TINY = float(np.finfo(np.float32).tiny)  # below it numbers may be rounded to 0
+_LOST = 2.9e-8  # what added to 0.5 changes nothing in float32
 
 
 def fastest(beside: Callable[..., object] | None = None) -> Kernel | None:
@@ -40,7 +45,7 @@ def fastest(beside: Callable[..., object] | None = None) -> Kernel | None:
 
     None if `beside`, called with the queries and the images, takes hardly longer. The last bits of products
     depend on the library and on how queries and images are cut into blocks: what reaches a result has to be
-    settled to within `ROUNDING` by other means.
+    settled to within `margin` by other means.
 
     >>> fastest()(np.float32([[1, 0], [0.6, 0.8]]))(np.float32([[0, 1]]))
     array([[0. ],
@@ -51,38 +56,150 @@ def fastest(beside: Callable[..., object] | None = None) -> Kernel | None:
     return _fastest(beside, torch.get_float32_matmul_precision())
 
 
+def roundings(dim: int) -> int:
+    """How many roundings any number of a product passes on its way through our own kernels.
+
+    >>> roundings(256), roundings(1024)
+    (256, 259)
+    """
+    return min(dim, PANEL) + -(-dim // PANEL) - 1
+
+
+def lengths(rows: Float32[np.ndarray, "row dim"]) -> Float64[np.ndarray, "row"]:
+    """The L2 norms of the rows or a little more, never less.
+
+    >>> lengths(np.float32([[3, 4], [0, 0]])).round(3)
+    array([5., 0.])
+    """
+    squares = np.einsum("rd,rd->r", rows, rows).astype(np.float64)
+    # What is too small for float32 may count as 0 in a sum of squares.
+    return np.sqrt(squares + rows.shape[1] * _TINY) * (1 + _gamma(rows.shape[1]))
+
+
+def margin(terms: int, queries: Float64[np.ndarray, "query"], longest: float) -> Float64[np.ndarray, "query"]:
+    """How far a float32 product of each query and an image may lie from the true one: a bound, no estimate.
+
+    Whatever the order of the sum, |error| <= gamma |q| |x| with gamma = n u / (1 - n u), u = 2^-24, where
+    each number is rounded n times (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section
+    3.1): n is at most the dimensions, and `roundings` in our kernels. Small numbers behind a large one do
+    get lost so: sqrt(0.5) and 1,023 times 0.00017 lose half of this bound in a plain loop.
+
+    `terms` is n, `queries` are the `lengths` of queries and `longest` the largest one of an image. Eight
+    roundings more allow for those of the settled score and of the limits that it is compared with.
+
+    >>> margin(256, np.ones(1), 1.0)
+    array([1.57...e-05])
+    """
+    return _gamma(terms + 8) * queries * longest + terms * _TINY
+
+
+def _gamma(terms: int) -> float:
+    return terms * _UNIT / (1 - terms * _UNIT)
+
+
+class _Hold:
+    """The pools of the process at one thread, for as long as somebody needs them so.
+
+    OpenMP keeps its number for each Python thread, and each puts its own back. BLAS may have one for all:
+    whoever sets it also puts it back, and who comes meanwhile leaves it alone. (For another thread,
+    threadpoolctl might not.) torch's number is put back by the last to go: any worker may have set it.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._torch, self._blas = threading.Lock(), 0, 1, False
+
+    @contextlib.contextmanager
+    def __call__(self) -> Generator[None]:
+        import torch
+        from threadpoolctl import ThreadpoolController
+
+        pools = ThreadpoolController()
+        with contextlib.ExitStack() as held:
+            with self._lock:
+                if not self._users:
+                    self._torch = torch.get_num_threads()
+                if self._blas:
+                    pools = pools.select(user_api="openmp")
+                else:
+                    self._blas = True
+                    held.callback(self._free)
+                held.enter_context(pools.limit(limits=1))
+                self._users += 1
+                held.callback(self._leave)
+            yield
+
+    def _free(self) -> None:
+        self._blas = False
+
+    def _leave(self) -> None:
+        import torch
+
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                # Set by any thread, it also holds for MKL as a whole and for threads to come.
+                torch.set_num_threads(self._torch)
+
+
+alone = _Hold()
+"""A context in which BLAS, OpenMP and torch compute with one thread, also if several threads are in it."""
+
+
 @contextlib.contextmanager
 def workers(count: int) -> Generator[Executor]:
     """A pool of so many threads, each of which computes alone; all get back the threads they had before."""
     import torch
 
-    before = torch.get_num_threads()
-    try:
-        with (
-            environment.threads(1),
-            ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            yield pool
-    finally:
-        # Set by any thread, it also holds for MKL as a whole and for threads to come.
-        torch.set_num_threads(before)
+    with alone(), ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool
 
 
 def by_numpy(queries: Float32[np.ndarray, "query dim"]) -> Product:
     """The products by the BLAS of numpy."""
-    return lambda images: queries @ images.T
+    first, *others = _panels(queries.shape[1])
+
+    def product(images: Float32[np.ndarray, "image dim"]) -> Block:
+        S = queries[:, first] @ images[:, first].T
+        more = np.empty_like(S) if others else S
+        for panel in others:
+            np.matmul(queries[:, panel], images[:, panel].T, out=more)
+            np.add(S, more, out=S)
+        return S
+
+    return product
 
 
 def by_onednn(queries: Float32[np.ndarray, "query dim"]) -> Product:
     """The products by oneDNN, which torch uses for tensors in its layout."""
     import torch
 
-    rows = torch.from_numpy(queries).to_mkldnn()
+    panels = _panels(queries.shape[1])
+    asked = _tensor(queries)
+    rows = [asked[:, panel].to_mkldnn() for panel in panels]
 
     def product(images: Float32[np.ndarray, "image dim"]) -> Block:
-        return torch.nn.functional.linear(rows, torch.from_numpy(images).to_mkldnn()).to_dense().numpy()
+        found = _tensor(images)
+        parts = (
+            torch.nn.functional.linear(row, found[:, panel].to_mkldnn()).to_dense()
+            for row, panel in zip(rows, panels, strict=True)
+        )
+        S = next(parts)
+        for part in parts:
+            S.add_(part)
+        return S.numpy()
 
     return product
+
+
+def _panels(dim: int) -> list[slice]:
+    return [slice(first, min(first + PANEL, dim)) for first in range(0, dim, PANEL)]
+
+
+def _tensor(rows: Float32[np.ndarray, "row dim"]) -> torch.Tensor:
+    import torch
+
+    # torch warns of memory that it must not write to, such as a file's, though nothing is written here.
+    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
 
 
 KERNELS = by_numpy, by_onednn
@@ -122,12 +239,32 @@ def _once(
 def _rounds_little(
     kernel: Kernel, queries: Float32[np.ndarray, "query dim"], images: Float32[np.ndarray, "image dim"]
 ) -> bool:
+    """Whether errors keep far below their bound, and within it for a vector that is made to provoke them."""
+    limit = _gamma(roundings(queries.shape[1]))
+    hard = hardest(queries.shape[1])[None]
     try:
-        found = kernel(queries)(images)
+        return _error(kernel, queries, images) < limit / 4 and _error(kernel, hard, hard) <= limit
     except (RuntimeError, NotImplementedError):  # a torch without oneDNN
         return False
+
+
+def _error(
+    kernel: Kernel, queries: Float32[np.ndarray, "query dim"], images: Float32[np.ndarray, "image dim"]
+) -> float:
     truth = queries.astype(np.float64) @ images.T.astype(np.float64)
-    return bool(np.abs(found - truth).max() < ROUNDING / 4)
+    return float(np.abs(kernel(queries)(images) - truth).max())
+
+
+def hardest(dim: int) -> Float32[np.ndarray, "dim"]:
+    """A vector no longer than 1 whose product with itself a plain loop rounds to 0.5 after its first step.
+
+    >>> x = hardest(1024)
+    >>> float(x.astype(np.float64) @ x) - 0.5
+    2.96...e-05
+    """
+    x = np.full(dim, _LOST**0.5, np.float32)
+    x[0] = 0.5**0.5
+    return x
 
 
 def keep(

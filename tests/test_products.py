@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 from imgbench import products
 
@@ -19,7 +20,47 @@ def unit(rows: int, dim: int, seed: int) -> np.ndarray:
 def test_kernels_round_far_less_than_what_is_settled(kernel):
     queries, images = unit(33, 300, 0), unit(70, 300, 1)
     truth = queries.astype(np.float64) @ images.T.astype(np.float64)
-    assert np.abs(kernel(queries)(images) - truth).max() < products.ROUNDING / 10
+    bound = products.margin(products.roundings(300), np.ones(33), 1.0)
+    assert np.abs(kernel(queries)(images) - truth).max() < bound.min() / 10
+
+
+@pytest.mark.parametrize("dim", [1, 7, 256, 257, 1024, 4096])
+@pytest.mark.parametrize("kernel", products.KERNELS)
+def test_the_worst_vectors_stay_within_the_bound(kernel, dim):
+    worst = products.hardest(dim) * np.float32([1, -1, 30])[:, None]
+    bound = products.margin(products.roundings(dim), products.lengths(worst), products.lengths(worst).max())
+    truth = worst.astype(np.float64) @ worst.T.astype(np.float64)
+    assert (np.abs(kernel(worst)(worst) - truth) <= bound[:, None]).all()
+    assert products.roundings(dim) <= dim
+
+
+def test_a_plain_loop_comes_near_the_bound():
+    x = products.hardest(1024)
+    total = np.float32(0)
+    for value in x * x:
+        total += value
+    error = float(x.astype(np.float64) @ x) - float(total)
+    bound = products.margin(1024, products.lengths(x[None]), products.lengths(x[None])[0])
+    assert bound / 3 < error < bound
+
+
+def test_lengths_are_never_too_short():
+    x = unit(50, 300, 2) * np.float32(10.0) ** np.arange(-25, 25, dtype=np.float32)[:, None] * np.float32(0.1)
+    x = x[np.linalg.norm(x.astype(np.float64), axis=1) < 1e18]
+    true = np.linalg.norm(x.astype(np.float64), axis=1)
+    found = products.lengths(x)
+    assert (found >= true).all()
+    np.testing.assert_allclose(found, true, rtol=1e-4, atol=1e-17)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kernel", products.KERNELS)
+def test_what_must_not_be_written_to_is_multiplied_without_a_warning(kernel):
+    queries, images = unit(3, 300, 0), unit(4, 300, 1)
+    expected = kernel(queries)(images)
+    for each in (queries, images):
+        each.flags.writeable = False
+    np.testing.assert_array_equal(kernel(queries)(images), expected)
 
 
 @pytest.fixture
@@ -35,7 +76,13 @@ def slow(queries):
 
 
 def wrong(queries):
-    return lambda images: products.by_numpy(queries)(images) + np.float32(products.ROUNDING)
+    return lambda images: products.by_numpy(queries)(images) + np.float32(1e-5)
+
+
+def careless(queries):
+    """Exact for any vectors but those that are made to show that it adds up in one go."""
+    large = queries[0, 0] > 0.7
+    return lambda images: products.by_numpy(queries)(images) - np.float32(large * 3e-5)
 
 
 def absent(queries):
@@ -43,7 +90,7 @@ def absent(queries):
 
 
 def test_the_fastest_that_is_exact_enough_is_taken(monkeypatch, untried):
-    monkeypatch.setattr(products, "KERNELS", (wrong, slow, absent, products.by_numpy))
+    monkeypatch.setattr(products, "KERNELS", (wrong, careless, slow, absent, products.by_numpy))
     assert products.fastest() is products.by_numpy
 
 
@@ -68,6 +115,61 @@ def test_workers_compute_alone_and_leave_the_numbers_of_others():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def set_blas(counts: list[int]) -> list[int]:
+    """Sets all BLAS pools in a thread that ends: while it lived, no other could set them."""
+    found = [pool for pool in ThreadpoolController().lib_controllers if pool.user_api == "blas"]
+    before = [pool.num_threads for pool in found]
+
+    def work() -> None:
+        for pool, count in zip(found, counts * len(found), strict=False):
+            pool.set_num_threads(count)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return before
+
+
+def pools() -> list[int]:
+    return [*(pool["num_threads"] for pool in threadpool_info()), torch.get_num_threads()]
+
+
+@pytest.fixture
+def two_threads():
+    threads, blas = torch.get_num_threads(), set_blas([2])
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+    set_blas(blas)
+
+
+@pytest.mark.parametrize("first_out", [0, 1])
+def test_two_that_compute_alone_at_once_leave_all_threads_as_they_were(two_threads, first_out):
+    inside, leave = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+
+    def hold(number: int) -> None:
+        with products.workers(1) as pool:
+            pool.submit(int).result()
+            inside[number].set()
+            leave[number].wait(10)
+
+    before = pools()
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(2)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        assert inside[number].wait(10)
+    assert pools() != before  # numpy's BLAS has one number for all threads
+    for number in (first_out, 1 - first_out):
+        leave[number].set()
+        threads[number].join()
+    assert pools() == before
+    seen: list[int] = []
+    fresh = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    fresh.start()
+    fresh.join()
+    assert seen == [2]
 
 
 @pytest.mark.parametrize("width", [7, 40, 300])

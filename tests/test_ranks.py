@@ -75,6 +75,38 @@ def test_blocks_and_threads_change_nothing(world, monkeypatch, block, asked):
     np.testing.assert_array_equal(found.grades, expected.grades)
 
 
+@pytest.mark.parametrize("kernel", products.KERNELS)
+@pytest.mark.parametrize("dim", [512, 1024, 4096])
+def test_ranks_are_right_where_float32_loses_many_small_products(kernel, dim, monkeypatch):
+    query = products.hardest(dim)
+    query[-2:] = 0
+    query[-2] = (1 - float((query.astype(np.float64) ** 2).sum())) ** 0.5
+    rows = np.zeros((60, dim), dtype=np.float32)
+    rows[:, 2] = 1
+    rows[50] = query
+    rows[50, -2] = 0
+    rows[50, -1] = (1 - float((rows[50].astype(np.float64) ** 2).sum())) ** 0.5
+    true = float(query.astype(np.float64) @ rows[50].astype(np.float64))
+    rows[:10] = 0
+    rows[:10, 0] = (true - (true - 0.5) * np.linspace(0.02, 0.9, 10)) / float(query[0])
+    rows[:10, -1] = np.sqrt(1 - rows[:10, 0].astype(np.float64) ** 2)
+    images = Embeddings([f"i{row}" for row in range(60)], rows)
+    queries = Embeddings(["a", "b"], query[None].repeat(2, axis=0))
+    monkeypatch.setattr(products, "fastest", lambda: kernel)
+    found = relevant_ranks(images, queries, {"a": {"i50": 1}, "b": {"i0": 1, "i5": 1}})
+    assert found.ranks.tolist() == [1, 2, 7]
+
+
+@pytest.mark.filterwarnings("error")
+def test_vectors_in_a_file_are_counted_without_a_warning(tmp_path, monkeypatch):
+    rows = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    images = Embeddings([f"i{row}" for row in range(40)], np.load(tmp_path / "x.npy", mmap_mode="r"))
+    monkeypatch.setattr(products, "fastest", lambda: products.by_onednn)
+    found = relevant_ranks(images, images.select([3, 4]), {"i3": {"i3": 1}, "i4": {"i4": 1}})
+    assert found.ranks.tolist() == [1, 1]
+
+
 def test_all_images_equal_means_order_by_row():
     images = embeddings("i", np.ones((50, 4)))
     found = relevant_ranks(images, embeddings("q", np.ones((1, 4))), {"q0": {"i7": 1, "i30": 1, "i0": 1}})

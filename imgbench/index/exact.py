@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Integer
+from jaxtyping import Float32, Float64, Int64, Integer
 
-from imgbench import environment, products, stopwatch
-from imgbench.index._faiss import FaissIndex, faiss
+from imgbench import products, stopwatch
+from imgbench.index._faiss import FaissIndex, concrete, faiss
 
 Found = tuple[Float32[np.ndarray, "query k"], Integer[np.ndarray, "query k"]]
 
@@ -30,9 +31,10 @@ _CACHED = 2**18  # float64 numbers summed at once: 2 MiB stay in the cache, twic
 def search(index: FaissIndex, queries: Float32[np.ndarray, "query dim"], k: int) -> Found:
     """Exact search whose ties, at the cut too, go to the smaller row: the same for any batch.
 
-    What float32 products find to k + 4 rows is scored again in float64. They return ties in an order that
-    depends on the batch: if the last of these rows scores clearly less than the k-th, every row that could
-    belong to the first k is among them; else more rows are searched.
+    What float32 products find to k + 4 rows is scored again in float64. No other row has a product above the
+    last of these, so its true score is at most that and the most by which rounding can change a product
+    (`imgbench.products.margin`): where the settled k-th score is higher, the first k are among the rows
+    found; else more rows are searched. An index that stays the same is measured once.
     """
     work = _Work(index, queries, k)
     left, depth = np.arange(len(queries)), min(int(index.ntotal), k + _SLACK)
@@ -45,9 +47,11 @@ class _Work:
     """The queries of one exact search, and the first k rows of those that are settled."""
 
     def __init__(self, index: FaissIndex, queries: Float32[np.ndarray, "query dim"], k: int) -> None:
-        self._index, self._queries, self._k = index, queries, k
+        self._queries, self._k = queries, k
+        self._index = concrete(index)
         size = int(index.ntotal), int(index.d)
-        self._vectors = faiss.rev_swig_ptr(index.get_xb(), size[0] * size[1]).reshape(size)
+        self._vectors = faiss.rev_swig_ptr(self._index.get_xb(), size[0] * size[1]).reshape(size)
+        self._lengths, self._longest = products.lengths(queries), _longest(index, self._vectors)
         self.scores = np.empty((len(queries), k), np.float32)
         self.rows = np.empty((len(queries), k), np.int32)
 
@@ -58,10 +62,14 @@ class _Work:
         parts = products.shares(len(left), self._parts(len(left), workers, depth, own=find is not None))
         pool = products.workers(workers) if find is not None else ThreadPoolExecutor(workers)
         with pool as threads:
-            one = partial(self._settle, find or self._by_faiss, depth)
+            one = partial(self._settle, find or self._by_faiss, self._margin(own=find is not None), depth)
             done = list(threads.map(one, [left[part] for part in parts]))
         stopwatch.faiss_took(sum(seconds for _, seconds in done) / min(workers, len(parts)))
         return np.concatenate([unclear for unclear, _ in done])
+
+    def _margin(self, *, own: bool) -> Float64[np.ndarray, "query"]:
+        dim = self._vectors.shape[1]
+        return products.margin(products.roundings(dim) if own else dim, self._lengths, self._longest)
 
     def _large(self, queries: int, depth: int) -> bool:
         return queries * self._vectors.size >= _LARGE and depth <= _DEEP
@@ -78,32 +86,42 @@ class _Work:
         return self._index.search(queries, depth)
 
     def _settle(
-        self, find: _Find, depth: int, part: Int64[np.ndarray, "part"]
+        self,
+        find: _Find,
+        margin: Float64[np.ndarray, "query"],
+        depth: int,
+        part: Int64[np.ndarray, "part"],
     ) -> tuple[Int64[np.ndarray, "unclear"], float]:
         """Settles the queries of `part` that `depth` rows decide; gives the others and the seconds."""
-        queries, k = self._queries[part], self._k
+        queries = self._queries[part]
         start = time.perf_counter()
-        rough, found = find(queries, depth)
+        rough, rows = find(queries, depth)
         seconds = time.perf_counter() - start
-        clear = _decided(rough, k) | (depth == len(self._vectors))
-        rows = found[clear]
-        best = ordered(scored(self._vectors, queries[clear], rows), rows, k)
-        self.scores[part[clear]], self.rows[part[clear]] = best
+        scores, best = ordered(scored(self._vectors, queries, rows), rows, self._k)
+        clear = (scores[:, -1] > rough.min(axis=1) + margin[part]) | (depth == len(self._vectors))
+        self.scores[part[clear]], self.rows[part[clear]] = scores[clear], best[clear]
         return part[~clear], seconds
 
 
 _Find = Callable[[Float32[np.ndarray, "query dim"], int], Found]
 
 
-def _decided(rough: Float32[np.ndarray, "query depth"], k: int) -> Bool[np.ndarray, "query"]:
-    """Whether the last score lies clearly below the k-th."""
-    kth = -np.partition(-rough, k - 1, axis=1)[:, k - 1]
-    return kth - rough.min(axis=1) > products.ROUNDING * np.maximum(1.0, np.abs(kth))
+_LONGEST: WeakKeyDictionary[FaissIndex, tuple[int, float]] = WeakKeyDictionary()
+
+
+def _longest(index: FaissIndex, vectors: Float32[np.ndarray, "image dim"]) -> float:
+    """The length of the longest vector, or a little more."""
+    known = _LONGEST.get(index)
+    if known is None or known[0] != len(vectors):
+        blocks = (vectors[first : first + _IMAGES] for first in range(0, len(vectors), _IMAGES))
+        known = len(vectors), max(float(products.lengths(block).max()) for block in blocks)
+        _LONGEST[index] = known
+    return known[1]
 
 
 def _blocks(vectors: Float32[np.ndarray, "image dim"]) -> _Find | None:
     """A search in blocks of our own products; None where FAISS's are as fast."""
-    with environment.threads(1):
+    with products.alone():
         kernel = products.fastest(_faiss_alone)
     if kernel is None:
         return None

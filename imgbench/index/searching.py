@@ -40,7 +40,7 @@ def search(
             found: Found = index.search(queries, k, params=request)  # one stream, and its own blocks
         return exact.ordered(*found, k)
     if is_flat(index):
-        return exact.search(concrete(index), queries, k)
+        return exact.search(index, queries, k)
     depth = min(int(index.ntotal), k + _SLACK) if _scans(index) else k
     with stopwatch.faiss():
         whole = type(concrete(index)) in _GRAPHS

@@ -1,7 +1,7 @@
 """How many images score above given ones, for many queries, in blocks of a float32 matrix product.
 
-What is clearly above by the product is counted; what is within its rounding is settled as exact search
-settles it (`imgbench.index.searching`): products summed in float64, rounded to float32, ties by the row.
+What is clearly above by the product is counted; what rounding may have moved (`imgbench.products.margin`) is
+settled as exact search settles it: products summed in float64, rounded to float32, ties by the row.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class Counting:
     ) -> None:
         self._vectors, self._queries, self._pairs = vectors, queries, pairs
         self._kernel: products.Kernel = products.by_numpy
+        self._lengths = products.lengths(queries)
+        self._margin = np.zeros(len(queries))  # of the block of images whose turn it is
         self._pool = np.flatnonzero(pooled)
         self._order = np.concatenate([self._pool, np.flatnonzero(~pooled)])
         self._place = np.empty_like(self._order)
@@ -104,7 +106,10 @@ class Counting:
             self._kernel = products.fastest() or products.by_numpy
             for start, stop in spans:
                 rows = self._order[start:stop]
-                block = np.ascontiguousarray(self._vectors[_span(rows)], dtype=np.float32)
+                # Writeable: a file's memory is copied once here, not by every thread.
+                block = np.require(self._vectors[_span(rows)], np.float32, ["C", "W"])
+                longest = float(products.lengths(block).max())
+                self._margin = products.margin(products.roundings(block.shape[1]), self._lengths, longest)
                 own = np.flatnonzero(
                     (self._place[self._pairs.image] >= start) & (self._place[self._pairs.image] < stop)
                 )
@@ -135,8 +140,8 @@ class Counting:
             products.keep(S, rows, self.scores[part], self.rows[part])
 
     def _above(self, S: Block, rows: Rows, here: slice, start: int) -> Rows:
-        scores = self._pairs.scores[here]
-        low, high = scores - np.float32(products.ROUNDING), scores + np.float32(products.ROUNDING)
+        scores, margin = self._pairs.scores[here], self._margin[self._pairs.query[here]]
+        low, high = (scores - margin).astype(np.float32), (scores + margin).astype(np.float32)
         query = self._pairs.query[here] - start
         above, near = _counts(S, query, low, high)
         for pair in np.array_split(np.flatnonzero(near), max(1, int((near > 0).sum()) // QUERIES)):
