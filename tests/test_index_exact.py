@@ -25,9 +25,8 @@ def hard_to_round(dim: int, images: int = 300) -> tuple[Embeddings, Embeddings]:
     x[:, 0] = 0
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     true = float(query.astype(np.float64) @ best.astype(np.float64))
-    lost = true - 0.5
     x[10:20] = 0
-    x[10:20, 0] = (true - lost * np.linspace(0.02, 0.9, 10)) / float(query[0])
+    x[10:20, 0] = (true - 7e-6 * np.linspace(0.05, 0.9, 10)) / float(query[0])
     x[10:20, -1] = np.sqrt(1 - x[10:20, 0].astype(np.float64) ** 2)
     x[100] = best
     asked = query[None].repeat(40, axis=0)

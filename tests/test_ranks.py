@@ -88,13 +88,13 @@ def test_ranks_are_right_where_float32_loses_many_small_products(kernel, dim, mo
     rows[50, -1] = (1 - float((rows[50].astype(np.float64) ** 2).sum())) ** 0.5
     true = float(query.astype(np.float64) @ rows[50].astype(np.float64))
     rows[:10] = 0
-    rows[:10, 0] = (true - (true - 0.5) * np.linspace(0.02, 0.9, 10)) / float(query[0])
+    rows[:10, 0] = (true - 7e-6 * np.linspace(0.05, 0.9, 10)) / float(query[0])
     rows[:10, -1] = np.sqrt(1 - rows[:10, 0].astype(np.float64) ** 2)
     images = Embeddings([f"i{row}" for row in range(60)], rows)
-    queries = Embeddings(["a", "b"], query[None].repeat(2, axis=0))
+    queries = Embeddings([f"q{row}" for row in range(64)], query[None].repeat(64, axis=0))
     monkeypatch.setattr(products, "fastest", lambda: kernel)
-    found = relevant_ranks(images, queries, {"a": {"i50": 1}, "b": {"i0": 1, "i5": 1}})
-    assert found.ranks.tolist() == [1, 2, 7]
+    found = relevant_ranks(images, queries, {name: {"i50": 1, "i0": 1, "i5": 1} for name in queries.ids})
+    assert found.ranks.tolist() == [1, 2, 7] * 64
 
 
 @pytest.mark.filterwarnings("error")
