@@ -24,6 +24,7 @@ def executed(tmp_path_factory):
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("cwd")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLCONFIGDIR", mpl.get_configdir())  # its list of fonts takes long to make
+        patch.delenv("IMGBENCH_CACHE")
         patch.setenv("HOME", str(home))
         patch.setenv("USERPROFILE", str(home))
         patch.setenv("PYTHONPATH", str(ROOT))
